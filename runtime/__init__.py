@@ -1,0 +1,1 @@
+"""What any process of Picket needs: lifecycle, settings, logs, metrics, health, time."""

@@ -1,0 +1,69 @@
+"""Logs: JSON lines, or coloured text on a terminal. Nothing secret is ever handed to them."""
+
+import logging
+import sys
+from enum import StrEnum
+from typing import TextIO
+
+import structlog
+
+
+class LogFormat(StrEnum):
+    """How a line is written; `auto` takes text on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The lowest level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+_LEVELS = {
+    LogLevel.DEBUG: logging.DEBUG,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.WARN: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+}
+
+
+def configure(level: LogLevel, style: LogFormat, *, stream: TextIO | None = None) -> None:
+    """Set up structlog, and the standard library's loggers of our dependencies, once a process."""
+    out = stream or sys.stderr
+    text = style is LogFormat.TEXT or (style is LogFormat.AUTO and out.isatty())
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+    )
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    errors: list[structlog.types.Processor] = [] if text else [structlog.processors.format_exc_info]
+    structlog.configure(
+        processors=[*shared, *errors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *errors,
+                renderer,
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Clients narrate every reconnection at INFO; what matters of it we log ourselves.
+    root.setLevel(max(_LEVELS[level], logging.WARNING))

@@ -1,0 +1,1 @@
+"""What crosses a process boundary: protos, topics and messages. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Hubble's messages and services, by its wire table."""
