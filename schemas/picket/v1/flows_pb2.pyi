@@ -24,7 +24,7 @@ BLIND: StreamState
 ENDED: StreamState
 
 class FlowBatch(_message.Message):
-    __slots__ = ("cluster", "responses", "gaps", "state", "read_until", "tries", "due", "duplicates", "duplicates_by_time")
+    __slots__ = ("cluster", "responses", "gaps", "state", "read_until", "tries", "due", "duplicates", "duplicates_by_time", "nodes_away", "capture")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     RESPONSES_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,8 @@ class FlowBatch(_message.Message):
     DUE_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_BY_TIME_FIELD_NUMBER: _ClassVar[int]
+    NODES_AWAY_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     responses: _containers.RepeatedScalarFieldContainer[bytes]
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
@@ -43,7 +45,9 @@ class FlowBatch(_message.Message):
     due: _timestamp_pb2.Timestamp
     duplicates: int
     duplicates_by_time: int
-    def __init__(self, cluster: _Optional[str] = ..., responses: _Optional[_Iterable[bytes]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., state: _Optional[_Union[StreamState, str]] = ..., read_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tries: _Optional[int] = ..., due: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duplicates: _Optional[int] = ..., duplicates_by_time: _Optional[int] = ...) -> None: ...
+    nodes_away: _containers.RepeatedScalarFieldContainer[str]
+    capture: str
+    def __init__(self, cluster: _Optional[str] = ..., responses: _Optional[_Iterable[bytes]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., state: _Optional[_Union[StreamState, str]] = ..., read_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tries: _Optional[int] = ..., due: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duplicates: _Optional[int] = ..., duplicates_by_time: _Optional[int] = ..., nodes_away: _Optional[_Iterable[str]] = ..., capture: _Optional[str] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("node", "until", "reason")
@@ -75,12 +79,16 @@ class Checkpoint(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., cluster_uid: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeWatermark, _Mapping]]] = ..., scan_from: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ..., written_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captures: _Optional[_Iterable[_Union[CapturePosition, _Mapping]]] = ..., writer: _Optional[str] = ...) -> None: ...
 
 class NodeWatermark(_message.Message):
-    __slots__ = ("node", "newest")
+    __slots__ = ("node", "newest", "known_by_time", "seen_until")
     NODE_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_BY_TIME_FIELD_NUMBER: _ClassVar[int]
+    SEEN_UNTIL_FIELD_NUMBER: _ClassVar[int]
     node: str
     newest: _timestamp_pb2.Timestamp
-    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    known_by_time: _timestamp_pb2.Timestamp
+    seen_until: _timestamp_pb2.Timestamp
+    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., known_by_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PartitionOffset(_message.Message):
     __slots__ = ("partition", "offset")
@@ -91,16 +99,18 @@ class PartitionOffset(_message.Message):
     def __init__(self, partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class CapturePosition(_message.Message):
-    __slots__ = ("fingerprint", "path", "lines", "bytes")
+    __slots__ = ("fingerprint", "path", "lines", "size", "digest")
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
-    BYTES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     fingerprint: str
     path: str
     lines: int
-    bytes: int
-    def __init__(self, fingerprint: _Optional[str] = ..., path: _Optional[str] = ..., lines: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    size: int
+    digest: bytes
+    def __init__(self, fingerprint: _Optional[str] = ..., path: _Optional[str] = ..., lines: _Optional[int] = ..., size: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class ResponseHead(_message.Message):
     __slots__ = ("flow", "node_status", "lost_events", "node_name", "time")

@@ -1,0 +1,1 @@
+"""Benchmarks of the budgets that the stages must keep."""

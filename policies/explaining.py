@@ -1,0 +1,249 @@
+"""Why a flow was stopped: an explanation that agrees with what Cilium reported, or none.
+
+Where the known policies lead to another verdict than the observed one, the flow is unexplained with
+a stable reason: another version of the policies may explain it, or an operator has to know.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from policies.evaluating import Decision, Evaluation, Hit, Outcome, decide, evaluate
+from policies.explanation import Explanation, Reason, Unexplained
+from policies.flows import (
+    AUTH_REQUIRED,
+    POLICY_DENIED,
+    POLICY_DENY,
+    DnsRequest,
+    Event,
+    HttpRequest,
+    Observed,
+    Query,
+    Verdict,
+)
+from policies.matching import Finding, Why
+from policies.model import PolicyRef
+from policies.requests import L7Rules
+from policies.subjects import SubjectPolicy
+
+__all__ = ["Decision", "decide", "explain"]
+
+
+def explain(subject: SubjectPolicy, query: Query, observed: Observed) -> Explanation:
+    """Explain one flow at one end.
+
+    For verdict events the result is the same for all flows of the subject's version, direction,
+    peer label set, port class, CIDR class and `observed`. For L7 events it depends on the request.
+    """
+    if observed.verdict is Verdict.AUDIT:
+        return _audited(subject, query, observed.denied_by)
+    if observed.verdict is not Verdict.DROPPED:
+        return _unexplained(query, Unexplained.NOT_STOPPED)
+    if observed.event is Event.L7:
+        return _l7_denied(subject, query)
+    if observed.denied_by:
+        return _named(subject, query, observed.denied_by)
+    of_reason = _BY_DROP_REASON.get(observed.drop_reason)
+    if of_reason is None:
+        return _unexplained(query, Unexplained.OTHER_DROP_REASON)
+    return of_reason(subject, query)
+
+
+def _unexplained(query: Query, why: Unexplained) -> Explanation:
+    return Explanation(direction=query.direction, reason=Reason.UNEXPLAINED, unexplained=why)
+
+
+def _named(subject: SubjectPolicy, query: Query, named: tuple[PolicyRef, ...]) -> Explanation:
+    """Cilium says which policies deny it; ours say by which of their rules."""
+    if any(subject.policy(ref) is None for ref in named):
+        return _unexplained(query, Unexplained.DENIED_BY_UNKNOWN)
+    found = evaluate(subject, query)
+    findings = _denials(found.denying)
+    denying = {finding.policy for finding in findings}
+    return Explanation(
+        direction=query.direction,
+        reason=Reason.DENIED_BY,
+        policies=tuple(dict.fromkeys(named)),
+        findings=tuple(sorted(findings, key=lambda finding: finding.policy not in named)),
+        disagreement=tuple(ref for ref in dict.fromkeys(named) if ref not in denying),
+    )
+
+
+def _denied(subject: SubjectPolicy, query: Query) -> Explanation:
+    found = evaluate(subject, query)
+    if found.outcome is Outcome.DENIED:
+        return _of_deny_rules(query, found)
+    if any(rule.is_unevaluated for rule in found.side.deny):
+        return _unexplained(query, Unexplained.NOT_EVALUATED_GROUPS)
+    return _unexplained(query, Unexplained.DENY_RULE_NOT_FOUND)
+
+
+def _of_deny_rules(query: Query, found: Evaluation) -> Explanation:
+    findings = _denials(found.denying)
+    return Explanation(
+        direction=query.direction,
+        reason=Reason.DENIED_BY,
+        policies=_policies(findings),
+        findings=findings,
+    )
+
+
+def _no_rule_allowed(subject: SubjectPolicy, query: Query) -> Explanation:
+    found = evaluate(subject, query)
+    match found.outcome:
+        case Outcome.DEFAULT_DENY:
+            return _of_default_deny(query, found)
+        case Outcome.DENIED:
+            return _unexplained(query, Unexplained.DENY_RULE_UNREPORTED)
+        case Outcome.ALLOWED:
+            return _unexplained(query, _why_allowed(subject, found))
+
+
+def _of_default_deny(query: Query, found: Evaluation) -> Explanation:
+    return Explanation(
+        direction=query.direction,
+        reason=Reason.NO_RULE_ALLOWED,
+        policies=tuple(dict.fromkeys(ref for ref, _ in found.side.default_deny)),
+        findings=_misses(query, found),
+    )
+
+
+def _why_allowed(subject: SubjectPolicy, found: Evaluation) -> Unexplained:
+    if found.allowing:
+        return Unexplained.ALLOWED_BY_POLICY
+    if found.by_host and found.side.enforced:
+        return Unexplained.ALLOWED_AS_HOST
+    if subject.policies:
+        return Unexplained.ALLOWED_BY_DEFAULT
+    return Unexplained.NO_POLICY_SELECTS
+
+
+def _audited(subject: SubjectPolicy, query: Query, named: tuple[PolicyRef, ...]) -> Explanation:
+    """Cilium names the denying policies from 1.20 on; before, evaluation alone can tell."""
+    found = evaluate(subject, query)
+    if named and found.outcome is Outcome.DENIED:
+        stopped = _named(subject, query, named)
+        if stopped.reason is Reason.UNEXPLAINED:
+            return stopped
+        return replace(stopped, reason=Reason.AUDIT, would_be=stopped.reason)
+    match found.outcome:
+        case Outcome.DENIED:
+            stopped = _of_deny_rules(query, found)
+        case Outcome.DEFAULT_DENY:
+            stopped = _of_default_deny(query, found)
+        case Outcome.ALLOWED:
+            if any(rule.is_unevaluated for rule in found.side.deny):
+                return _unexplained(query, Unexplained.NOT_EVALUATED_GROUPS)
+            if hits := _asking_for_auth(found.allowing):
+                stopped = _of_auth(query, hits)
+            else:
+                return _unexplained(query, _why_allowed(subject, found))
+    return replace(stopped, reason=Reason.AUDIT, would_be=stopped.reason)
+
+
+def _asking_for_auth(hits: Iterable[Hit]) -> list[Hit]:
+    return [hit for hit in hits if hit.rule.rule.requires_auth]
+
+
+def _auth_required(subject: SubjectPolicy, query: Query) -> Explanation:
+    found = evaluate(subject, query)
+    hits = _asking_for_auth(found.allowing)
+    if found.outcome is not Outcome.ALLOWED or not hits:
+        return _unexplained(query, Unexplained.AUTH_NO_RULE)
+    return _of_auth(query, hits)
+
+
+def _of_auth(query: Query, hits: list[Hit]) -> Explanation:
+    findings = tuple(hit.rule.finding(Why.AUTH) for hit in hits)
+    return Explanation(
+        direction=query.direction,
+        reason=Reason.AUTH_REQUIRED,
+        policies=_policies(findings),
+        findings=findings,
+    )
+
+
+def _l7_denied(subject: SubjectPolicy, query: Query) -> Explanation:
+    """A proxy refused the request: no plain rule let it pass, and no L7 rule allows it."""
+    found = evaluate(subject, query)
+    rules = [
+        (hit.rule, span.l7) for hit in found.allowing for span in hit.spans if span.l7 is not None
+    ]
+    why_not = _why_not_refused(query, found, [l7 for _, l7 in rules])
+    if why_not is not None:
+        return _unexplained(query, why_not)
+    findings = tuple(dict.fromkeys(rule.finding(Why.L7, l7.path) for rule, l7 in rules))
+    return Explanation(
+        direction=query.direction,
+        reason=Reason.L7_DENIED,
+        policies=_policies(findings),
+        findings=findings,
+    )
+
+
+def _why_not_refused(query: Query, found: Evaluation, rules: list[L7Rules]) -> Unexplained | None:
+    """What speaks against a proxy having refused the request by these rules; None: nothing does."""
+    plain = any(
+        not hit.spans or any(span.l7 is None for span in hit.spans) for hit in found.allowing
+    )
+    why = None
+    if found.outcome is not Outcome.ALLOWED:
+        why = Unexplained.L7_NOT_REACHED
+    elif not rules:
+        why = Unexplained.L7_NO_RULE
+    elif plain:
+        why = Unexplained.ALLOWED_BY_POLICY
+    elif any(l7.unevaluated for l7 in rules):
+        why = Unexplained.NOT_EVALUATED_L7
+    elif query.l7 is None:
+        why = Unexplained.L7_NO_REQUEST
+    elif any(_allows(l7, query.l7) for l7 in rules):
+        why = Unexplained.L7_ALLOWED
+    return why
+
+
+def _allows(l7: L7Rules, request: HttpRequest | DnsRequest) -> bool:
+    if isinstance(request, DnsRequest):
+        return any(pattern.matches(request.name) for pattern in l7.dns or ())
+    return any(
+        rule.matches(
+            method=request.method, path=request.path, host=request.host, headers=request.headers
+        )
+        for rule in l7.http or ()
+    )
+
+
+def _denials(hits: Iterable[Hit]) -> tuple[Finding, ...]:
+    found = dict.fromkeys(
+        hit.rule.finding(Why.DENIES, hit.spans[0].path if hit.spans else "") for hit in hits
+    )
+    return tuple(found)
+
+
+def _misses(query: Query, found: Evaluation) -> tuple[Finding, ...]:
+    """Why each rule of the policies under which nothing is allowed by default did not allow it."""
+    blockers = {ref for ref, _ in found.side.default_deny}
+    ranked: list[tuple[tuple[int, int], Finding]] = [
+        rule.near_miss(query.peer, found.address, query.protocol, query.port)
+        for rule in found.side.allow
+        if rule.policy in blockers
+    ]
+    speaking = {finding.policy for _, finding in ranked}
+    ranked += [
+        ((10, 0), Finding(ref, path, Why.NOTHING))
+        for ref, path in found.side.default_deny
+        if ref not in speaking
+    ]
+    ranked.sort(key=lambda entry: (entry[0], entry[1].policy, entry[1].path))
+    return tuple(finding for _, finding in ranked)
+
+
+def _policies(findings: Iterable[Finding]) -> tuple[PolicyRef, ...]:
+    return tuple(dict.fromkeys(finding.policy for finding in findings))
+
+
+_BY_DROP_REASON: Final = {
+    POLICY_DENIED: _no_rule_allowed,
+    POLICY_DENY: _denied,
+    AUTH_REQUIRED: _auth_required,
+}

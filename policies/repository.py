@@ -1,0 +1,387 @@
+"""The objects of one cluster with their versions in time, and the policy of each of its subjects.
+
+A subject's policy is made when it is first asked for, from the few policies that can select it, and
+made anew only when an object that concerns it changes. Not safe for threads.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from policies import compiling, inventory, options, parsing
+from policies import labels as lbl
+from policies.decoding import PolicyRejected
+from policies.inventory import Fact, Inventory, NamedPort
+from policies.labels import LabelSet
+from policies.model import KINDS, Need, Policy, PolicyRef, Rule
+from policies.options import Options
+from policies.selectors import Operator, Selector
+from policies.subjects import SubjectPolicy
+from policies.timelines import History, SubjectTimeline
+
+_MAX_SUBJECTS: Final = 200_000
+"""Beyond that many label sets all are forgotten: identities come and go."""
+_MAX_INVENTORIES: Final = 64
+_MAX_INDEXED_VALUES: Final = 8
+
+_FACTS: Final[dict[str, Callable[[Mapping[str, object]], Fact]]] = {
+    "Service": inventory.service,
+    "EndpointSlice": inventory.backends,
+    "Endpoints": inventory.backends,
+    "CiliumCIDRGroup": inventory.cidr_group,
+    "NamedPorts": inventory.named_ports,
+}
+_CONCERNS: Final = {
+    "Service": Need.SERVICES,
+    "EndpointSlice": Need.SERVICES,
+    "Endpoints": Need.SERVICES,
+    "CiliumCIDRGroup": Need.CIDR_GROUPS,
+    "NamedPorts": Need.NAMED_PORTS,
+}
+AGENT_OPTIONS: Final = "AgentOptions"
+NAMESPACE: Final = "Namespace"
+"""Taken and not kept: an identity carries the labels of its namespace."""
+
+_Shelf = tuple[str | None, tuple[str, str] | None]
+"""Where the index keeps a rule: its namespace, and a label that its subjects must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    """A policy with a number for each of its rules, never used again."""
+
+    policy: Policy
+    numbers: tuple[int, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Installed) and other.policy == self.policy
+
+    def __hash__(self) -> int:
+        return hash(self.policy.ref)
+
+
+class Repository:
+    """See the module. `options` hold where no AgentOptions object says otherwise."""
+
+    def __init__(self, options: Options = Options()) -> None:  # noqa: B008 (immutable)
+        self._base_options = options
+        self._options: dict[str, History[Options]] = {}
+        self._policies: dict[str, History[_Installed]] = {}
+        self._facts: dict[str, tuple[Need, History[Fact]]] = {}
+        self._shelves: dict[_Shelf, dict[str, None]] = {}
+        self._timelines: dict[LabelSet, SubjectTimeline] = {}
+        self._needs: dict[LabelSet, frozenset[Need]] = {}
+        self._by_namespace: dict[str, set[LabelSet]] = {}
+        self._compiled: weakref.WeakValueDictionary[tuple[object, ...], SubjectPolicy] = (
+            weakref.WeakValueDictionary()
+        )
+        self._gathered: dict[tuple[float, frozenset[Need]], Inventory] = {}
+        self._numbers = count(1)
+        self._versions = count(1)
+        self._rejected: dict[str, PolicyRejected] = {}
+
+    def apply(self, key: str, manifest: Mapping[str, object], *, since: float | None) -> None:
+        """Take a version of an object that holds from `since` (unix seconds; None: for ever).
+
+        What was known to hold at or after `since` is replaced. Namespaces and objects of unknown
+        kinds are left aside.
+        Raises PolicyRejected where Cilium's engine would refuse the object; from `since` on it then
+        contributes nothing.
+        """
+        self._rejected.pop(key, None)
+        try:
+            self._take(key, manifest, since)
+        except PolicyRejected as error:
+            self._rejected[key] = error
+            if manifest.get("kind") in KINDS:
+                self._put_policy(key, None, since)
+            raise
+
+    def delete(self, key: str, *, at: float | None) -> None:
+        """An object ceased to hold at that time (None: forget that it ever was)."""
+        self._rejected.pop(key, None)
+        if key in self._policies:
+            self._put_policy(key, None, at)
+        elif key in self._facts:
+            need, history = self._facts[key]
+            self._put_fact(key, need, history.put(at, None) if at is not None else History())
+        elif key in self._options:
+            history_ = self._options[key]
+            self._put_options(key, history_.put(at, None) if at is not None else History())
+
+    def subject(
+        self, labels: LabelSet, *, named_ports: tuple[NamedPort, ...] | None = None
+    ) -> SubjectTimeline:
+        """The policies of the endpoints with these labels, over time.
+
+        `named_ports`: those of one pod, where known; then nothing is kept. Otherwise a name means
+        what the NamedPorts objects say of pods with these labels.
+        """
+        if named_ports is not None:
+            return self._timeline(labels, named_ports)
+        timeline = self._timelines.get(labels)
+        if timeline is None:
+            if len(self._timelines) >= _MAX_SUBJECTS:
+                self._forget_all()
+            timeline = self._timelines[labels] = self._timeline(labels, None)
+            self._by_namespace.setdefault(labels.namespace, set()).add(labels)
+        return timeline
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies that hold now, sorted by name."""
+        found = [h.newest.policy for h in self._policies.values() if h.newest is not None]
+        return tuple(sorted(found, key=lambda policy: policy.ref))
+
+    def policy(self, ref: PolicyRef) -> Policy | None:
+        """The policy of that name that holds now."""
+        newest = (history.newest for history in self._policies.values())
+        return next((found.policy for found in newest if found and found.policy.ref == ref), None)
+
+    def rejected(self) -> dict[str, PolicyRejected]:
+        """The objects that are not taken, by key: they contribute nothing."""
+        found = dict(self._rejected)
+        if not self._newest_options().node_selector_labels:
+            for key, history in self._policies.items():
+                if history.newest is not None and _asks_for_nodes(history.newest.policy):
+                    found[key] = PolicyRejected("spec", "needs enable-node-selector-labels")
+        return found
+
+    def prune(self, before: float) -> None:
+        """Forget versions that had ceased to hold before that time (unix seconds)."""
+        for key, history in list(self._policies.items()):
+            shorter = history.after(before)
+            if shorter is not history:
+                self._store_policy(key, history, shorter)
+        for key, (need, facts) in list(self._facts.items()):
+            if (kept := facts.after(before)) is not facts:
+                self._put_fact(key, need, kept)
+
+    def _take(self, key: str, manifest: Mapping[str, object], since: float | None) -> None:
+        kind = manifest.get("kind")
+        if kind in KINDS:
+            policy = parsing.parse(manifest, node_selector_labels=True)
+            numbers = tuple(next(self._numbers) for _ in policy.rules)
+            self._put_policy(key, _Installed(policy, numbers), since)
+        elif kind == AGENT_OPTIONS:
+            history = self._options.get(key, History())
+            self._put_options(key, history.put(since, options.parse(manifest)))
+        elif isinstance(kind, str) and kind in _FACTS:
+            _, facts = self._facts.get(key, (None, History()))
+            self._put_fact(key, _CONCERNS[kind], facts.put(since, _FACTS[kind](manifest)))
+
+    # Storing, and forgetting what depended on it.
+
+    def _put_policy(self, key: str, value: _Installed | None, since: float | None) -> None:
+        old = self._policies.get(key, History())
+        if value is not None and old.newest == value and _holds_from(old, since):
+            return
+        new: History[_Installed] = History()
+        if value is not None or since is not None:
+            new = old.put(since, value)
+        self._store_policy(key, old, new)
+
+    def _store_policy(self, key: str, old: History[_Installed], new: History[_Installed]) -> None:
+        if new == old:
+            return
+        for shelf in _shelves(old):
+            entries = self._shelves.get(shelf, {})
+            entries.pop(key, None)
+            if not entries:
+                self._shelves.pop(shelf, None)
+        if new.versions:
+            self._policies[key] = new
+            for shelf in _shelves(new):
+                self._shelves.setdefault(shelf, {})[key] = None
+        else:
+            self._policies.pop(key, None)
+        for installed in {*old.values(), *new.values()}:
+            self._forget_subjects(installed.policy)
+
+    def _put_fact(self, key: str, need: Need, history: "History[Fact]") -> None:
+        old = self._facts.get(key)
+        if old is not None and old[1] == history:
+            return
+        if history.versions:
+            self._facts[key] = (need, history)
+        else:
+            self._facts.pop(key, None)
+        self._gathered.clear()
+        for labels in [ls for ls, needs in self._needs.items() if need in needs]:
+            self._forget(labels)
+
+    def _put_options(self, key: str, history: History[Options]) -> None:
+        if self._options.get(key) == history:
+            return
+        if history.versions:
+            self._options[key] = history
+        else:
+            self._options.pop(key, None)
+        self._forget_all()
+
+    def _forget_subjects(self, policy: Policy) -> None:
+        namespace = policy.ref.namespace
+        known: Iterable[LabelSet] = self._timelines
+        if namespace:
+            known = self._by_namespace.get(namespace, set())
+        for labels in [ls for ls in known if any(r.subject.matches(ls) for r in policy.rules)]:
+            self._forget(labels)
+
+    def _forget(self, labels: LabelSet) -> None:
+        self._timelines.pop(labels, None)
+        self._needs.pop(labels, None)
+        self._by_namespace.get(labels.namespace, set()).discard(labels)
+
+    def _forget_all(self) -> None:
+        self._timelines.clear()
+        self._needs.clear()
+        self._by_namespace.clear()
+
+    # Making the timeline of a subject.
+
+    def _timeline(
+        self, labels: LabelSet, named_ports: tuple[NamedPort, ...] | None
+    ) -> SubjectTimeline:
+        histories = [self._policies[key] for key in self._candidates(labels)]
+        chosen = [history for history in histories if _concerns(history, labels)]
+        needs = frozenset(
+            need
+            for history in chosen
+            for installed in history.values()
+            for rule in installed.policy.rules
+            for need in rule.needs
+        )
+        changes = [time for history in chosen for time in history.changes()]
+        for history in self._options.values():
+            changes += history.changes()
+        for need, facts in self._facts.values() if needs else ():
+            if need in needs:
+                changes += facts.changes()
+        if named_ports is None and needs:
+            self._needs[labels] = needs
+        return SubjectTimeline(
+            changes, lambda at: self._compile(labels, chosen, needs, named_ports, at)
+        )
+
+    def _candidates(self, labels: LabelSet) -> Iterator[str]:
+        shelves = self._shelves
+        namespaces = (None, labels.namespace) if labels.namespace else (None,)
+        seen: dict[str, None] = {}
+        for namespace in namespaces:
+            seen.update(shelves.get((namespace, None), {}))
+            for pair in labels.pairs:
+                if found := shelves.get((namespace, pair)):
+                    seen.update(found)
+        return iter(seen)
+
+    def _compile(
+        self,
+        labels: LabelSet,
+        histories: list[History[_Installed]],
+        needs: frozenset[Need],
+        named_ports: tuple[NamedPort, ...] | None,
+        at: float,
+    ) -> SubjectPolicy:
+        opts = self._options_at(at)
+        rules: list[tuple[Policy, int, Rule]] = []
+        for history in histories:
+            installed = history.at(at)
+            if installed is None:
+                continue
+            if _asks_for_nodes(installed.policy) and not opts.node_selector_labels:
+                continue
+            rules += [
+                (installed.policy, number, rule)
+                for number, rule in zip(installed.numbers, installed.policy.rules, strict=True)
+                if compiling.selects(rule, labels, opts)
+            ]
+        rules.sort(key=lambda entry: (entry[0].ref, entry[1]))
+        facts = self._inventory_at(at, needs) if needs else Inventory()
+        traits = compiling.traits_of(labels, opts)
+        if Need.NAMED_PORTS in needs:
+            own = facts.ports_of(labels) if named_ports is None else named_ports
+            traits = compiling.Traits(
+                traits.cluster, traits.is_init, traits.is_host, own, facts.all_ports()
+            )
+        key = (tuple(number for _, number, _ in rules), traits, opts, facts)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = compiling.compile_subject(
+                [(policy, rule) for policy, _, rule in rules],
+                traits,
+                version=next(self._versions),
+                options=opts,
+                inventory=facts,
+            )
+            self._compiled[key] = compiled
+        return compiled
+
+    def _newest_options(self) -> Options:
+        return self._options_at(float("inf"))
+
+    def _options_at(self, at: float) -> Options:
+        for history in self._options.values():
+            if (found := history.at(at)) is not None:
+                return found
+        return self._base_options
+
+    def _inventory_at(self, at: float, needs: frozenset[Need]) -> Inventory:
+        found = self._gathered.get((at, needs))
+        if found is None:
+            facts = (h.at(at) for need, h in self._facts.values() if need in needs)
+            found = inventory.gather(fact for fact in facts if fact is not None)
+            if len(self._gathered) >= _MAX_INVENTORIES:
+                self._gathered.clear()
+            self._gathered[at, needs] = found
+        return found
+
+
+def _holds_from(history: History[_Installed], since: float | None) -> bool:
+    """Whether the newest version holds at `since` already, so that nothing changes."""
+    start = history.versions[-1][0]
+    return start == float("-inf") if since is None else start <= since
+
+
+def _asks_for_nodes(policy: Policy) -> bool:
+    """Whether the engine takes it only with the option for node labels."""
+    return any(Need.NODE_LABELS in rule.needs for rule in policy.rules)
+
+
+def _concerns(history: History[_Installed], labels: LabelSet) -> bool:
+    return any(
+        rule.subject.matches(labels)
+        for installed in history.values()
+        for rule in installed.policy.rules
+    )
+
+
+def _shelves(history: History[_Installed]) -> set[_Shelf]:
+    return {
+        shelf
+        for installed in history.values()
+        for rule in installed.policy.rules
+        for shelf in _shelves_of(rule.subject, installed.policy.ref.namespace)
+    }
+
+
+def _shelves_of(selector: Selector, namespace: str) -> Iterator[_Shelf]:
+    """Where subjects of this selector will look: each has one of these pairs of labels."""
+    if any((r.source, r.key) == (lbl.RESERVED, "all") for r in selector.requirements):
+        yield (None, None)
+        return
+    within = namespace or None
+    best: frozenset[str] | None = None
+    key = ""
+    for requirement in selector.requirements:
+        if requirement.operator is not Operator.IN:
+            continue
+        if len(requirement.values) > _MAX_INDEXED_VALUES:
+            continue
+        if best is None or key == lbl.NAMESPACE_KEY:
+            best, key = requirement.values, requirement.key
+    if best is None:
+        yield (within, None)
+        return
+    for value in best:
+        yield (within, (key, value))

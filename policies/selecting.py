@@ -1,0 +1,122 @@
+"""Label selectors as manifests write them, with the checks that Kubernetes makes on them."""
+
+import re
+from typing import Final
+
+from policies import labels as lbl
+from policies.decoding import Field, PolicyRejected
+from policies.selectors import Operator, Requirement, Selector
+
+_NAME: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
+_DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_MAX_NAME: Final = 63
+_MAX_DOMAIN: Final = 253
+
+
+def cilium_key(text: str) -> tuple[str, str]:
+    """Source and key of a key in a Cilium selector; a bare one is of any source."""
+    if text.startswith("$"):
+        source, key = lbl.RESERVED, text[1:]
+    elif ":" in text:
+        source, _, key = text.partition(":")
+        source = source or lbl.ANY
+    elif text.startswith(f"{lbl.RESERVED}."):
+        source, key = lbl.RESERVED, text.removeprefix(f"{lbl.RESERVED}.")
+    else:
+        source, key = lbl.ANY, text
+    return source, key.partition("=")[0]
+
+
+def kubernetes_key(text: str) -> tuple[str, str]:
+    """Source and key of a key in a NetworkPolicy: pod labels only."""
+    return lbl.K8S, text
+
+
+def namespace_key(text: str) -> tuple[str, str]:
+    """Source and key of a key in a namespaceSelector: Cilium keeps namespace labels on pods."""
+    return lbl.K8S, f"{lbl.NAMESPACE_LABELS_PREFIX}.{text}"
+
+
+def cilium(node: Field) -> Selector:
+    """A selector of a CiliumNetworkPolicy. Raises PolicyRejected."""
+    return Selector(_requirements(node, "cilium"))
+
+
+def kubernetes(node: Field) -> Selector:
+    """A selector of pods in a NetworkPolicy. Raises PolicyRejected."""
+    return Selector(_requirements(node, "kubernetes"))
+
+
+def namespaces(node: Field) -> Selector:
+    """A selector of namespaces in a NetworkPolicy. Raises PolicyRejected."""
+    return Selector(_requirements(node, "namespaces"))
+
+
+def plain(node: Field) -> Selector:
+    """A selector of Kubernetes objects by their own labels (services, CIDR groups)."""
+    return Selector(_requirements(node, "kubernetes"))
+
+
+_KEYS: Final = {
+    "cilium": cilium_key,
+    "kubernetes": kubernetes_key,
+    "namespaces": namespace_key,
+}
+
+
+def _requirements(node: Field, flavour: str) -> tuple[Requirement, ...]:
+    read_key = _KEYS[flavour]
+    found: list[Requirement] = []
+    labels = node["matchLabels"]
+    for text, value in labels.strings().items():
+        source, key = read_key(text)
+        _check_key(labels, source, key)
+        _check_value(labels, value)
+        found.append(Requirement(source, key, Operator.IN, frozenset({value})))
+    for entry in node["matchExpressions"].entries():
+        entry.object()
+        source, key = read_key(entry["key"].text())
+        _check_key(entry["key"], source, key)
+        values = [value.text() for value in entry["values"].entries()]
+        found.append(Requirement(source, key, _operator(entry, values), frozenset(values)))
+    return tuple(found)
+
+
+def _operator(entry: Field, values: list[str]) -> Operator:
+    try:
+        operator = Operator(entry["operator"].text())
+    except ValueError as error:
+        raise entry["operator"].reject("must be In, NotIn, Exists or DoesNotExist") from error
+    if operator in (Operator.IN, Operator.NOT_IN):
+        if not values:
+            raise entry["values"].reject(f"must be given with {operator}")
+    elif values:
+        raise entry["values"].reject(f"may not be given with {operator}")
+    for value in values:
+        _check_value(entry["values"], value)
+    return operator
+
+
+def _check_key(node: Field, source: str, key: str) -> None:
+    """Kubernetes checks the key as Cilium stores it: the source, a dot, and the key."""
+    domain, slash, name = f"{source}.{key}".rpartition("/")
+    if slash and (len(domain) > _MAX_DOMAIN or _DOMAIN.match(domain) is None):
+        raise _bad_key(node, key, "the part before the slash must be a lower-case DNS name")
+    if len(name) > _MAX_NAME or _NAME.match(name) is None:
+        raise _bad_key(
+            node,
+            key,
+            "must be at most 63 of A-Z a-z 0-9 - _ . and start and end with a letter or digit",
+        )
+
+
+def _bad_key(node: Field, key: str, why: str) -> PolicyRejected:
+    return node.reject(f"invalid label key {key!r}: {why}")
+
+
+def _check_value(node: Field, value: str) -> None:
+    if value and (len(value) > _MAX_NAME or _NAME.match(value) is None):
+        raise node.reject(
+            f"invalid label value {value!r}: must be empty, or at most 63 of A-Z a-z 0-9 - _ . "
+            "that start and end with a letter or digit"
+        )

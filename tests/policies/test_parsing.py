@@ -1,0 +1,161 @@
+import pytest
+
+from policies import parsing
+from policies.parsing import PolicyRejected
+from tests.policies.builders import a_clusterwide_policy, a_network_policy, a_policy, ports
+
+HTTP = {"http": [{"method": "GET"}]}
+
+
+def rejection(manifest: dict) -> PolicyRejected:
+    with pytest.raises(PolicyRejected) as caught:
+        parsing.parse(manifest)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("path", "sections"),
+    [
+        ("spec", {}),
+        ("spec", {"ingress": []}),
+        ("spec.ingress", {"ingress": {}}),
+        ("spec.ingress[0]", {"ingress": ["x"]}),
+        ("spec.ingress[0]", {"ingress": [{"fromEndpoints": [{}], "fromEntities": ["all"]}]}),
+        ("spec.ingress[0].fromEndpoints", {"ingress": [{"fromEndpoints": {}}]}),
+        ("spec.ingress[0].fromEntities[0]", {"ingress": [{"fromEntities": ["nodes"]}]}),
+        ("spec.ingress[1].fromCIDR[0]", {"ingress": [{}, {"fromCIDR": ["10.0.0.0/33"]}]}),
+        ("spec.ingress[0].fromCIDR[0]", {"ingress": [{"fromCIDR": ["010.0.0.0/8"]}]}),
+        (
+            "spec.ingress[0].fromCIDRSet[0].cidr",
+            {"ingress": [{"fromCIDRSet": [{"cidr": "10.1.2.3"}]}]},
+        ),
+        (
+            "spec.ingress[0].fromCIDRSet[0].except[0]",
+            {"ingress": [{"fromCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}]}]},
+        ),
+        (
+            "spec.ingress[0].fromCIDRSet[0]",
+            {"ingress": [{"fromCIDRSet": [{"cidr": "10.0.0.0/8", "cidrGroupRef": "g"}]}]},
+        ),
+        ("spec.ingress[0].fromNodes[0]", {"ingress": [{"fromNodes": [{}]}]}),
+        ("spec.ingress[0].icmps", {"ingress": [{"icmps": [{}], "toPorts": [{}]}]}),
+        (
+            "spec.ingress[0].icmps[0].fields[0].type",
+            {"ingress": [{"icmps": [{"fields": [{"type": "NeighborSolicitation"}]}]}]},
+        ),
+        (
+            "spec.ingress[0].icmps[0].fields[0].family",
+            {"ingress": [{"icmps": [{"fields": [{"type": 8, "family": "ipv4"}]}]}]},
+        ),
+        (
+            "spec.ingress[0].toPorts[0].ports[0].port",
+            {"ingress": [{"toPorts": ports("70000/TCP")}]},
+        ),
+        ("spec.ingress[0].toPorts[0].ports[0].port", {"ingress": [{"toPorts": ports("080/TCP")}]}),
+        ("spec.ingress[0].toPorts[0].ports[0].port", {"ingress": [{"toPorts": ports("/TCP")}]}),
+        (
+            "spec.ingress[0].toPorts[0].ports[0].protocol",
+            {"ingress": [{"toPorts": ports("80/ICMP")}]},
+        ),
+        ("spec.ingress[0].toPorts[0].ports[0].port", {"ingress": [{"toPorts": ports("112/IGMP")}]}),
+        ("spec.ingress[0].toPorts[0].ports", {"ingress": [{"toPorts": ports(*["80/TCP"] * 41)}]}),
+        (
+            "spec.ingress[0].toPorts[0].ports[0].protocol",
+            {"ingress": [{"toPorts": [{**ports("80/UDP")[0], "rules": HTTP}]}]},
+        ),
+        (
+            "spec.ingress[0].toPorts[0].ports[0].port",
+            {"ingress": [{"toPorts": [{**ports("0/TCP")[0], "rules": HTTP}]}]},
+        ),
+        (
+            "spec.ingress[0].toPorts[0].rules.dns",
+            {"ingress": [{"toPorts": [{**ports("53/UDP")[0], "rules": {"dns": [{}]}}]}]},
+        ),
+        (
+            "spec.egress[0].toPorts[0].rules",
+            {"egress": [{"toPorts": [{**ports("80/TCP")[0], "rules": {**HTTP, "dns": [{}]}}]}]},
+        ),
+        (
+            "spec.egress[0].toPorts[0].rules.http[0].path",
+            {"egress": [{"toPorts": [{**ports("80/TCP")[0], "rules": {"http": [{"path": "("}]}}]}]},
+        ),
+        (
+            "spec.egress[0].toFQDNs[0].matchPattern",
+            {"egress": [{"toFQDNs": [{"matchPattern": "{a,b}.example.com"}]}]},
+        ),
+        (
+            "spec.egress[0].toFQDNs[0]",
+            {"egress": [{"toFQDNs": [{"matchPattern": "*", "matchName": "a"}]}]},
+        ),
+        ("spec.enableDefaultDeny", {"ingress": [{}], "enableDefaultDeny": "no"}),
+    ],
+)
+def test_what_the_engine_refuses_is_refused_with_its_path(path, sections):
+    """The path leads to the place in the manifest."""
+    assert rejection(a_policy(**sections)).path == path
+
+
+def test_an_empty_list_does_not_hide_what_stands_beside_it():
+    """Everything is checked, even where the rule selects nobody anyway."""
+    rule = {"fromEndpoints": [], "fromEntities": ["nodes"]}
+    assert rejection(a_policy(ingress=[rule])).path == "spec.ingress[0].fromEntities[0]"
+
+
+def test_a_policy_needs_a_name_and_a_spec():
+    """What the API server guarantees is checked all the same: policies come from folders too."""
+    assert rejection(a_policy("", ingress=[{}])).path == "metadata.name"
+    assert rejection({"kind": "CiliumNetworkPolicy", "metadata": {"name": "p"}}).path == "spec"
+    assert rejection({"kind": "Pod", "metadata": {"name": "p"}}).path == "kind"
+
+
+def test_node_selectors_are_for_clusterwide_policies():
+    """And never together with an endpoint selector."""
+    manifest = a_clusterwide_policy(ingress=[{}])
+    manifest["spec"]["nodeSelector"] = {}
+    assert rejection(manifest).path == "spec.nodeSelector"
+    del manifest["spec"]["endpointSelector"]
+    assert parsing.parse(manifest).rules[0].selects_nodes
+    manifest["kind"] = "CiliumNetworkPolicy"
+    assert rejection(manifest).path == "spec.nodeSelector"
+
+
+def test_spec_and_specs_both_count():
+    """Each is a rule with its own path."""
+    manifest = a_policy(ingress=[{}])
+    manifest["specs"] = [manifest["spec"]]
+    assert [rule.path for rule in parsing.parse(manifest).rules] == ["spec", "specs[0]"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", 8), ("8_0", 80), ("00", 0), ("443", 443)])
+def test_port_numbers_are_read_as_go_reads_them(text, number):
+    """A leading zero means octal, and underscores may part digits."""
+    found = parsing.parse(a_policy(ingress=[{"toPorts": ports(f"{text}/TCP")}]))
+    assert found.rules[0].ingress.allow[0].ports[0].low == number
+
+
+def test_port_names_are_lower_cased():
+    """Also those that look like hexadecimal numbers."""
+    found = parsing.parse(a_policy(ingress=[{"toPorts": ports("HTTP/TCP", "0x10/TCP")}]))
+    assert [port.name for port in found.rules[0].ingress.allow[0].ports] == ["http", "0x10"]
+
+
+def test_a_network_policy_refuses_a_block_with_a_selector():
+    """They are alternatives."""
+    peer = {"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}
+    manifest = a_network_policy(ingress=[{"from": [peer]}])
+    assert rejection(manifest).path == "spec.ingress[0].from[0].ipBlock"
+
+
+def test_a_policy_without_a_namespace_is_in_the_default_one():
+    """As with kubectl."""
+    manifest = a_policy(ingress=[{}])
+    del manifest["metadata"]["namespace"]
+    assert parsing.parse(manifest).ref.namespace == "default"
+
+
+def test_null_is_absence():
+    """As in the API server's JSON."""
+    manifest = a_policy(ingress=[{"fromEndpoints": None, "toPorts": None}], egress=None)
+    rule = parsing.parse(manifest).rules[0]
+    assert rule.ingress.allow[0].peers == ()
+    assert not rule.egress.default_deny
