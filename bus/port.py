@@ -91,7 +91,8 @@ class Misconfigured(LogError):
 class OffsetOutOfRange(LogError):
     """Offsets that a consumer had committed no longer exist.
 
-    `missing` maps each partition to (the offset that was wanted, the first one that still exists).
+    `missing` maps each partition to (the offset that was wanted, the one where reading goes on):
+    the first one that still exists, or the end where the wanted one lies past that.
     """
 
     def __init__(self, missing: Mapping[Partition, tuple[int, int]]) -> None:
@@ -128,8 +129,8 @@ class Consumer(Protocol):
     def poll(self, *, timeout: float, max_records: int = 500) -> Sequence[Record]:
         """Wait up to `timeout` seconds; return records in order within each partition.
 
-        Raises Unavailable, OffsetOutOfRange (the consumer then stands at the first offset that
-        exists, and polling goes on from there), Misconfigured.
+        Raises Unavailable, OffsetOutOfRange (the consumer then stands where the error says, and
+        polling goes on from there), Misconfigured.
         """
 
     def assignment(self) -> frozenset[Partition]:
@@ -139,7 +140,7 @@ class Consumer(Protocol):
         """Return what a transaction needs to commit this consumer's offsets."""
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Read on from `offset`."""
+        """Read on from `offset`. Raises Fenced where the partition is not held."""
 
     def pause(self, partitions: frozenset[Partition]) -> None:
         """Return no records of these until resumed."""
@@ -148,7 +149,7 @@ class Consumer(Protocol):
         """Return their records again."""
 
     def position(self, partition: Partition) -> int:
-        """Return the offset that the next poll reads from."""
+        """Return the offset that the next poll reads from. Raises Fenced where it is not held."""
 
     def committed(self, partition: Partition) -> int | None:
         """Return the group's committed offset, or None."""
@@ -176,13 +177,19 @@ class Reader(Protocol):
         """Return the read-committed end, by partition: all below it can be read now."""
 
     def at_time(self, milliseconds: int) -> dict[Partition, int]:
-        """Return the first offset with a timestamp at or after this one; else the end."""
+        """Return from where to read for the first record at or after this time; else the end.
+
+        Between that offset and the record may lie offsets that hold none.
+        """
 
     def position(self, partition: Partition) -> int:
         """Return the offset that the next poll reads from."""
 
     def poll(self, *, timeout: float, max_records: int = 500) -> Sequence[Record]:
-        """Wait up to `timeout` seconds for records of any partition."""
+        """Wait up to `timeout` seconds for records of any partition.
+
+        What was deleted before it was read is passed over. Raises Unavailable, Misconfigured.
+        """
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""

@@ -19,8 +19,12 @@ def letter(
     partition: int | None = None,
     offset: int | None = None,
     index: int | None = None,
+    keep: int = KEPT_BYTES,
 ) -> bytes:
-    """Return the value of a record for picket.deadletter; of the payload at most 64 KiB stay."""
+    """Return the value of a record for picket.deadletter; of the payload at most `keep` stay.
+
+    Keep nothing of what may hold a secret: the hash and the coordinates still tell which it was.
+    """
     message = messages.DeadLetter(
         stage=stage,
         reason=reason,
@@ -31,6 +35,6 @@ def letter(
         at=at,
         sha256=hashlib.sha256(payload).hexdigest(),
         size=len(payload),
-        payload=base64.b64encode(payload[:KEPT_BYTES]).decode("ascii"),
+        payload=base64.b64encode(payload[:keep]).decode("ascii"),
     )
     return message.model_dump_json().encode()

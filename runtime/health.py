@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import prometheus_client
 
+from runtime.errors import UserError
+
 Check = Callable[[], str | None]
 """Returns None when fine, else one line that says what is wrong."""
 
@@ -31,8 +33,13 @@ class HealthServer:
         return str(host), port
 
     def start(self) -> None:
-        """Listen and serve from a daemon thread. Raises OSError where the port is taken."""
-        self._server = ThreadingHTTPServer((self.host, self.port), _handler(self))
+        """Listen and serve from a daemon thread. Raises UserError where the port is taken."""
+        try:
+            self._server = ThreadingHTTPServer((self.host, self.port), _handler(self))
+        except OSError as error:
+            raise UserError(
+                f"the health port cannot listen on {self.host}:{self.port}: {error.strerror}"
+            ) from error
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 

@@ -28,14 +28,15 @@ class Settings(BaseModel):
         flags: Mapping[str, Any],
         environment: Mapping[str, str],
         file: Path | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read and validate settings.
 
-        `flags` holds only what was given. `section` names the table of the file and, in capitals
-        with underscores, the part of the variables' names. Raises UserError naming every bad
-        setting and where it came from.
+        `flags` holds only what was given; `defaults` are the caller's own, below all else.
+        `section` names the table of the file and, in capitals with underscores, the part of the
+        variables' names. Raises UserError naming every bad setting and where it came from.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(defaults or {})
         origin: dict[str, str] = {}
         for name, value in _from_file(file, section).items():
             key = name.replace("-", "_")
@@ -85,7 +86,12 @@ def _explain(error: ValidationError, section: str, origin: Mapping[str, str]) ->
     for problem in error.errors(include_input=False, include_url=False):
         path = [str(part) for part in problem["loc"]]
         name = path[0] if path else ""
-        where = origin.get(name, f"--{name.replace('_', '-')} (not given)" if name else section)
+        flag = "--" + name.replace("_", "-")
+        if problem["type"] == "missing" and name not in origin:
+            lines.append(f"{flag} is needed")
+            continue
+        where = origin.get(name, f"{flag} (not given)")
         below = "." + ".".join(path[1:]) if len(path) > 1 else ""
-        lines.append(f"{where}{below}: {problem['msg'].removeprefix('Value error, ')}")
+        said = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}{below}: {said}" if name else said)
     return f"{section}: " + "; ".join(lines)

@@ -44,6 +44,7 @@ class Recorded:
 
 
 def policies() -> Repository:
+    """The policies under which the recordings were made."""
     repository = Repository()
     documents = YAML(typ="safe").load_all((CAPTURES / "policies.yaml").read_text())
     for index, manifest in enumerate(documents):

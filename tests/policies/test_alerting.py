@@ -10,6 +10,7 @@ ON = {"app.gitlab.com/alert": "true"}
 
 
 def read(labels: dict | None = None, annotations: dict | None = None):
+    """What a policy with these labels and annotations asks for."""
     policy = parsing.parse(a_policy(ingress=[{}], labels=labels, annotations=annotations))
     return policy.alerting, policy.warnings
 

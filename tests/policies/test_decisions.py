@@ -31,12 +31,14 @@ ALL = {"ingress": [{"fromEntities": ["all"]}]}
 
 
 def ingress(peer, *manifests, options=None, subject=WEB, **query) -> str:
+    """What becomes of a flow to app=web."""
     return str(
         decide(policy_of(subject, *manifests, options=options), a_query(peer, **query)).decision
     )
 
 
 def egress(peer, *manifests, **query) -> str:
+    """What becomes of a flow from app=web."""
     asked = a_query(peer, direction=Direction.EGRESS, **query)
     return str(decide(policy_of(WEB, *manifests), asked).decision)
 

@@ -41,10 +41,12 @@ GET_API = HttpRequest(method="GET", path="/api/x", host="web")
 
 
 def explained(*manifests, peer=BATCH, observed=DROPPED, **query) -> Explanation:
+    """Why a flow of app=web was stopped."""
     return explain(policy_of(WEB, *manifests), a_query(peer, **query), observed)
 
 
 def unexplained(*manifests, **asked) -> Unexplained | None:
+    """Why nothing explains it; None where something does."""
     found = explained(*manifests, **asked)
     assert (found.reason is Reason.UNEXPLAINED) is (found.unexplained is not None)
     return found.unexplained
@@ -263,14 +265,18 @@ def test_what_the_policies_do_not_lead_to_is_unexplained_with_its_reason(code, m
             {},
         ),
         (
-            "shop/p allows 80/TCP from anyone for HTTP GET /api/.* only; "
-            "this request was for something else",
+            (
+                "shop/p allows 80/TCP from anyone for HTTP GET /api/.* only; "
+                "this request was for something else"
+            ),
             a_policy(ingress=[{"toPorts": [HTTP]}]),
             {"observed": REFUSED, "l7": GET_ADMIN},
         ),
         (
-            "audit mode let it through: shop/p allows any traffic from app=api; "
-            "this came from shop/batch",
+            (
+                "audit mode let it through: shop/p allows any traffic from app=api; "
+                "this came from shop/batch"
+            ),
             a_policy(ingress=[from_app("api")]),
             {"observed": AUDITED},
         ),

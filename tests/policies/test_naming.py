@@ -59,6 +59,7 @@ def test_what_another_policy_learns_of_an_address_changes_nothing():
 
 
 def a_fingerprint(**changes) -> str:
+    """A fingerprint of which some parts differ from the usual."""
     parts = {
         "direction": Direction.INGRESS,
         "reason": Reason.NO_RULE_ALLOWED,

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from policies import scenarios
+from policies import dnsnames, scenarios
+from policies.labels import LabelSet
 
 CORPUS = Path(__file__).parents[1] / "data" / "oracle" / "dev.jsonl.gz"
 SCENARIOS = 1541
@@ -21,6 +22,7 @@ DIRECTIONS = ("egress", "ingress")
 
 @pytest.fixture(scope="module")
 def answers() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each scenario with what we make of it."""
     return [(scenario, scenarios.run(scenario).as_json(scenario["id"])) for scenario in _corpus()]
 
 
@@ -101,3 +103,25 @@ def _name(manifest: dict[str, Any]) -> str:
     if manifest["kind"] == "NetworkPolicy":
         namespace = namespace or "default"
     return f"{manifest['kind']}/{namespace}/{metadata['name']}"
+
+
+def test_names_match_the_patterns_that_the_engine_matched():
+    """The engine labelled each address with the selectors that its names meet."""
+    compared = 0
+    for scenario in _corpus():
+        known = {
+            dnsnames.canonical(entry.get("matchName") or entry.get("matchPattern") or "")
+            for manifest in scenario["policies"]
+            for spec in [manifest.get("spec"), *(manifest.get("specs") or [])]
+            for rule in (spec or {}).get("egress") or []
+            for entry in rule.get("toFQDNs") or []
+        }
+        for endpoint in (scenario.get("endpoints") or {}).values():
+            if endpoint["kind"] != "fqdn":
+                continue
+            theirs = LabelSet.of(endpoint["labels"]).fqdns
+            names = endpoint["dns_names"]
+            ours = {p for p in known if any(dnsnames.DnsPattern(p).matches(n) for n in names)}
+            assert ours == theirs, (scenario["id"], names)
+            compared += 1
+    assert compared > 100

@@ -8,6 +8,7 @@ HTTP = {"http": [{"method": "GET"}]}
 
 
 def rejection(manifest: dict) -> PolicyRejected:
+    """How a manifest is refused."""
     with pytest.raises(PolicyRejected) as caught:
         parsing.parse(manifest)
     return caught.value

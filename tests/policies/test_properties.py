@@ -85,6 +85,7 @@ limits = st.one_of(
 
 
 def peer_lists(prefix: str) -> st.SearchStrategy[dict]:
+    """At most one kind of peers."""
     kinds = {
         "Endpoints": selectors,
         "Entities": st.sampled_from(["all", "world", "cluster", "host", "remote-node"]),
@@ -105,6 +106,7 @@ def peer_lists(prefix: str) -> st.SearchStrategy[dict]:
 
 
 def rules(prefix: str) -> st.SearchStrategy[list[dict]]:
+    """Rules of one section."""
     return st.lists(
         st.builds(lambda peers, limit: peers | limit, peer_lists(prefix), limits), max_size=3
     )
@@ -151,6 +153,7 @@ some_queries = st.lists(queries, min_size=5, max_size=20)
 
 
 def answers(subject: SubjectPolicy, asked: list[Query]) -> list[object]:
+    """Everything that can be asked about some flows."""
     return [
         (decide(subject, query), [explain(subject, query, observed) for observed in OBSERVED])
         for query in asked
@@ -158,6 +161,7 @@ def answers(subject: SubjectPolicy, asked: list[Query]) -> list[object]:
 
 
 def allowed(subject: SubjectPolicy, query: Query) -> bool:
+    """Whether a flow gets through."""
     return decide(subject, query).decision is Outcome.ALLOWED
 
 

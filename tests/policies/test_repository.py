@@ -1,6 +1,7 @@
 import pytest
 
 from policies.evaluating import decide
+from policies.flows import Direction
 from policies.labels import LabelSet
 from policies.options import Options
 from policies.parsing import PolicyRejected
@@ -24,6 +25,7 @@ OPEN = a_policy(ingress=[from_app("api")])
 
 
 def outcomes(repository: Repository, at: float, tolerance: float = 5.0) -> list[str]:
+    """What becomes of app=api to app=web, under each version that may hold."""
     versions = repository.subject(WEB).in_force(at, tolerance)
     return [str(decide(version, a_query(API)).decision) for version in versions]
 
@@ -121,13 +123,23 @@ def test_a_service_that_a_policy_names_makes_its_subjects_new():
     plain = a_policy("q", subject={"matchLabels": {"app": "db"}}, ingress=[{}])
     repository = a_repository(by_service, plain)
     before, other = repository.subject(WEB), repository.subject(a_pod("db"))
-    service = {"kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {"app": "x"}}}
-    repository.apply("s", service, since=500.0)
+
+    def goes_out() -> str:
+        asked = a_query(API, direction=Direction.EGRESS)
+        return str(decide(repository.subject(WEB).newest, asked).decision)
+
+    assert goes_out() == "default-deny"
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "s", "namespace": "shop"},
+        "spec": {"selector": {"app": "api"}},
+    }
+    repository.apply("s", service, since=None)
     assert repository.subject(WEB) is not before
     assert repository.subject(a_pod("db")) is other
-    before = repository.subject(WEB)
+    assert goes_out() == "allowed"
     repository.delete("s", at=None)
-    assert repository.subject(WEB) is not before
+    assert goes_out() == "default-deny"
 
 
 def test_a_refused_policy_contributes_nothing_and_says_so():

@@ -29,6 +29,7 @@ def test_dns_patterns(pattern, name, matches):
 
 
 def passes(rule: HttpRule, method="GET", path="/", host="h", headers=()) -> bool:
+    """Whether a request meets a rule."""
     return rule.matches(method=method, path=path, host=host, headers=headers)
 
 

@@ -7,6 +7,7 @@ from tests.policies.builders import HOST, a_pod
 
 
 def matches(selector: dict, labels: LabelSet) -> bool:
+    """Whether a selector as written selects these labels."""
     return selecting.cilium(Field("", selector)).matches(labels)
 
 

@@ -1,0 +1,72 @@
+# Picket: `make run` and `make test` are all a new user needs; `make help` lists the rest.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+FAST := not kafka and not postgres and not relay and not journey and not slow
+
+.PHONY: help setup run test check fast bench format generate requirements clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.developer ## Only the environment: .venv in this folder
+
+run: $(VENV)/.runtime ## The main job on the example: flows and policies of examples/, alerts at http://127.0.0.1:8080
+	@$(BIN)/picket up --cluster demo --flows examples/shop.jsonl.gz --policies examples/policies $(ARGS)
+
+test: $(VENV)/.developer ## Everything: check, then all tests with their real parts
+	@$(BIN)/python -m tests.run
+
+check: $(VENV)/.developer ## Format, lint, types, import layers, generated files, fast tests
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+
+fast: $(VENV)/.developer ## The fast tests alone
+	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+
+bench: $(VENV)/.developer ## The benchmarks: a table, and JSON in bench/results
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(VENV)/.developer ## Format, and mend what the linter can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+generate: $(VENV)/.developer ## Write the generated code and documents of schemas/ anew
+	@$(BIN)/python -m schemas.generate
+
+requirements: $(VENV)/.developer ## Pin the dependencies of pyproject.toml anew, with hashes
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra install pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra install --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean: ## Remove the environment and all caches of this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Picket needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "cannot make $(VENV): install Python's venv module (Debian: python3-venv)" >&2; rm -rf $(VENV); exit 2; }
+
+# An environment with the developers' packages has all that running needs.
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV) …"
+	@$(PIP) install --require-hashes -r requirements.txt || { echo "the packages could not be installed; see above" >&2; exit 2; }
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.developer: requirements-dev.txt pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV) with what tests and checks need …"
+	@$(PIP) install --require-hashes -r requirements-dev.txt || { echo "the packages could not be installed; see above" >&2; exit 2; }
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,1 @@
+"""Upstream: what the policies are, and since when, onto picket.policies."""

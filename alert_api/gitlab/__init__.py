@@ -1,0 +1,1 @@
+"""Deliveries to GitLab's HTTP endpoint integrations."""

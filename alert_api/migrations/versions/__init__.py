@@ -1,0 +1,1 @@
+"""One module a version: what it adds, and nothing that is still changing."""

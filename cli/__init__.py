@@ -1,0 +1,1 @@
+"""The command `picket`: the only reader of the environment and of signals."""

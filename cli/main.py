@@ -1,0 +1,67 @@
+"""Puts the commands together, and turns a user's mistake into one line and exit code 2."""
+
+import sys
+
+import typer
+
+from bus import port
+from runtime.errors import UserError
+from runtime.supervisor import PREFIX
+
+FAULT, MISUSE, INTERRUPTED = 1, 2, 130
+
+UsageError = typer.BadParameter.__mro__[1]
+
+
+def main() -> None:
+    """Run `picket` with the arguments of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return the exit code: 0 fine, 1 found something or failed, 2 misuse."""
+    # Loaded here, so that a mistake in an imported module's settings is told like any other.
+    from cli import commands  # noqa: PLC0415
+
+    try:
+        code = commands.app(args=arguments, prog_name="picket", standalone_mode=False)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be written on the way out.
+        sys.stdout = None
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        return say(*told)
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    """Return the line and the exit code for an error that needs no traceback, else None."""
+    if isinstance(error, UserError):
+        return str(error), MISUSE
+    if isinstance(error, port.Misconfigured):
+        return f"the log: {error}", MISUSE
+    if isinstance(error, port.LogError):
+        return f"the log: {error}", FAULT
+    if isinstance(error, UsageError):
+        return _usage(error), MISUSE
+    return None
+
+
+def say(message: str, code: int) -> int:
+    """Write one line on standard error and return `code`."""
+    line = " ".join(message.split())
+    sys.stderr.write(f"{PREFIX}{line}\n")
+    return code
+
+
+def _usage(error: Exception) -> str:
+    said = str(getattr(error, "format_message", lambda: str(error))())
+    message = said.replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "picket")
+    return f"{message} (see {path} --help)"

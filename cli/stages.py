@@ -1,0 +1,134 @@
+"""The stages: what each is called, its settings, and how one runs as a process of its own."""
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent.settings import AgentSettings
+from alert_api.settings import Settings as AlertApiSettings
+from bus import opening, port
+from cli import flags, signals
+from collector.settings import CollectorSettings
+from enricher.settings import EnricherSettings
+from runtime import lifecycle, parent
+from runtime.errors import UserError
+from runtime.settings import Settings
+from runtime.supervisor import PARENT_VARIABLE
+from schemas import topics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage. Its code is loaded only once it is to run."""
+
+    name: str
+    settings: type[Settings]
+    module: str
+    summary: str
+
+    @property
+    def section(self) -> flags.Section:
+        """Return its settings with the name of their table and variables."""
+        return flags.Section(self.name, self.settings)
+
+    def build(self, settings: Settings, log: port.Log, **more: object) -> lifecycle.App:
+        """Return the stage, built and not started."""
+        build: Callable[..., lifecycle.App] = importlib.import_module(self.module).build
+        return build(settings, log=log, **more)
+
+
+COLLECTOR = Stage(
+    name="collector",
+    settings=CollectorSettings,
+    module="collector.app",
+    summary="Read flows from Hubble relay, or from a capture, into the log.",
+)
+ENRICHER = Stage(
+    name="enricher",
+    settings=EnricherSettings,
+    module="enricher.app",
+    summary="Match flows against the policies.",
+)
+ALERT_API = Stage(
+    name="alert-api",
+    settings=AlertApiSettings,
+    module="alert_api.app",
+    summary="Turn matches into alerts; serve them and deliver them to GitLab.",
+)
+AGENT = Stage(
+    name="agent",
+    settings=AgentSettings,
+    module="agent.app",
+    summary="Publish the policies of a folder, and keep them in step with it.",
+)
+STAGES = (AGENT, ALERT_API, ENRICHER, COLLECTOR)
+"""In the order in which they are started: a stage finds what it reads already being written."""
+
+CAPTURE_PROGRESS = "capture progress"
+"""What the line is called by which a collector tells how far it has come."""
+PROGRESS_SECONDS = 0.1
+
+BUS = flags.Section("bus", opening.BusSettings, "Log")
+
+
+@dataclass(slots=True)
+class Told:
+    """Tells whoever started a collector how far it has come: one line on standard output."""
+
+    last: float = float("-inf")
+
+    def __call__(self, progress: Any) -> None:
+        """Write a line, but not more often than a person looks; the last one always."""
+        now = time.monotonic()
+        if not progress.ended and now - self.last < PROGRESS_SECONDS:
+            return
+        self.last = now
+        entry = {"event": CAPTURE_PROGRESS, **dataclasses.asdict(progress)}
+        sys.stdout.write(json.dumps(entry) + "\n")
+        sys.stdout.flush()
+
+
+def run(stage: Stage, settings: Settings, bus: opening.BusSettings) -> None:
+    """Run a stage until it ends or a signal comes. Raises UserError, Unavailable, Fenced."""
+    stop = threading.Event()
+    signals.stopping(stop)
+    above = os.environ.get(PARENT_VARIABLE, "")
+    more: dict[str, object] = {}
+    if above.isdecimal():
+        parent.tie(int(above), stop=stop.set)
+        if stage is COLLECTOR:
+            more["progress"] = Told()
+    log = opened(bus)
+    try:
+        app = stage.build(settings, log, **more)
+        app.stop = stop
+        app.serve()
+    finally:
+        log.close()
+
+
+def opened(bus: opening.BusSettings, *, ensure: bool = True) -> port.Log:
+    """Open the log, with all topics there. Raises UserError for what a person has to change.
+
+    Without `ensure` nothing is made, not even an embedded log's file: that is for who only looks.
+    """
+    if not ensure and not bus.is_kafka and not opening.file(bus.bus).exists():
+        raise UserError(f"there is no log at {bus.bus}; has picket up run? (--bus names another)")
+    try:
+        log = opening.open_log(bus)
+        if ensure:
+            try:
+                log.ensure(topics.ALL)
+            except BaseException:
+                log.close()
+                raise
+    except port.Misconfigured as error:
+        raise UserError(f"log {bus.bus}: {error}") from error
+    return log

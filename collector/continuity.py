@@ -1,0 +1,252 @@
+"""Whether anything is missing between what was read of a node and what it can still tell.
+
+Pure: events and times come in, gaps come out. The reasoning is in
+docs/decisions/collector-continuity.md. In short: for each node a time is kept up to which nothing
+is missing (`seen_until`). Whenever its stream may have been interrupted the node is *suspected*,
+and cleared by either of two proofs: a flow from before that time is replayed, so the ring still
+holds all that came after it; or the oldest flow of its ring, of any kind, is not newer than that
+time. Where neither comes there is a gap, up to that oldest flow.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+GRACE_SECONDS = 3.0
+"""How long a replay may take to bring the proof, once the ring's oldest flow is known."""
+NOTICE_SECONDS = 13.0
+"""Relay tells of a node's error up to ten seconds late, when its flows may come again already."""
+STALLED_SECONDS = 10.0
+"""How long a flow that a node's ring holds may take to arrive before its stream counts as ended."""
+GONE_SECONDS = 60.0
+ATTACH_SECONDS = 0.5
+"""How long relay may take to attach a node to a new stream."""
+REATTACH_SECONDS = 2.5
+"""How long relay may take to attach a node that came back: it looks every two seconds."""
+SAMPLE_SECONDS = 1.0
+
+
+class Reason(StrEnum):
+    """Why flows may be missing."""
+
+    RING_OVERRUN = "ring-overrun"
+    RETENTION = "retention"
+    NODE_UNAVAILABLE = "node-unavailable"
+    NODE_GONE = "node-gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Between these instants, in nanoseconds, flows of a node may be missing."""
+
+    node: str
+    start: int
+    until: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest flow that a node's ring releases: its uuid and time in nanoseconds."""
+
+    uuid: str
+    time: int
+
+
+@dataclass(slots=True)
+class _Suspicion:
+    base: int
+    reason: Reason
+    raised: float
+    looks_from: float
+    """Only when the stream is attached does the ring's oldest flow say what can be replayed."""
+    oldest: int | None = None
+    looked: float = 0.0
+
+
+@dataclass(slots=True)
+class _Expected:
+    newest: Newest | None
+    until: int
+    asked: float
+
+
+@dataclass(slots=True)
+class Continuity:
+    """One cluster's. All `at` are monotonic seconds, all other times nanoseconds since the epoch.
+
+    Known here are nodes of which something was read, or which were restored from a checkpoint: of
+    a new node nothing can be missing.
+    """
+
+    seen_until: dict[str, int] = field(default_factory=dict)
+    raised: int = 0
+    """How many suspicions were raised: each belongs into a checkpoint before flows follow it."""
+    _suspicions: dict[str, _Suspicion] = field(default_factory=dict)
+    _expected: dict[str, _Expected] = field(default_factory=dict)
+    _proved: dict[str, float] = field(default_factory=dict)
+    _samples: deque[tuple[float, dict[str, int]]] = field(default_factory=deque)
+    _listed: frozenset[str] | None = None
+    _away: frozenset[str] = frozenset()
+
+    def read(self, newest: Mapping[str, int], *, at: float) -> None:
+        """Take over how far each node's flows have been read; call it often.
+
+        While a node is suspected its flows do not move `seen_until`: they may stand behind a gap.
+        """
+        for node, time in newest.items():
+            if node not in self._suspicions and time > self.seen_until.get(node, 0):
+                self.seen_until[node] = time
+        if not self._samples or at - self._samples[-1][0] >= SAMPLE_SECONDS:
+            self._samples.append((at, dict(self.seen_until)))
+            while len(self._samples) > 1 and at - self._samples[1][0] > NOTICE_SECONDS:
+                self._samples.popleft()
+
+    def interrupted(self, *, at: float, not_before: int = 0) -> None:
+        """The whole stream is opened anew, asking for nothing from before `not_before`."""
+        self._expected.clear()
+        for node, base in self.seen_until.items():
+            reason = Reason.RETENTION if base < not_before else Reason.RING_OVERRUN
+            self._suspect(node, base, reason, at=at, after=ATTACH_SECONDS)
+
+    def failed(self, nodes: Iterable[str], *, at: float) -> None:
+        """Relay says that these nodes' streams broke, at some time within NOTICE_SECONDS."""
+        for node in nodes:
+            self._expected.pop(node, None)
+            if at - self._proved.get(node, float("-inf")) <= NOTICE_SECONDS:
+                continue
+            # What was read since may already stand behind the interruption.
+            base = next((seen[node] for _, seen in self._samples if node in seen), None)
+            if base is not None:
+                reason = Reason.NODE_UNAVAILABLE
+                self._suspect(node, base, reason, at=at, after=REATTACH_SECONDS)
+
+    def overrun(self, node: str, until: int) -> Gap | None:
+        """The node's ring overtook the stream in its middle; return the gap that this makes.
+
+        None where the node is suspected, since a stream may begin with an event lost before it.
+        """
+        start = self.seen_until.get(node)
+        if start is None or node in self._suspicions or until <= start:
+            return None
+        return Gap(node, start, until, Reason.RING_OVERRUN)
+
+    def replayed(self, proofs: Mapping[str, int], *, at: float) -> None:
+        """Known flows came again; the time of each node's oldest one is given."""
+        for node, time in proofs.items():
+            self._proved[node] = at
+            suspicion = self._suspicions.get(node)
+            if suspicion is not None and time <= suspicion.base:
+                del self._suspicions[node]
+
+    def listed(self, nodes: Mapping[str, bool], *, at: float) -> None:
+        """The cluster's nodes as GetNodes tells them, and whether relay is connected to each."""
+        self._listed = frozenset(nodes)
+        self._away = frozenset(node for node, connected in nodes.items() if not connected)
+        for node in self._away & self._suspicions.keys():
+            self._suspicions[node].looks_from = at + REATTACH_SECONDS
+
+    def looked(self, oldest: Mapping[str, int], *, asked: float, at: float) -> None:
+        """The oldest flow of each node's ring, of any kind, was asked for at `asked`."""
+        for node, time in oldest.items():
+            suspicion = self._suspicions.get(node)
+            if (
+                suspicion is not None
+                and suspicion.oldest is None
+                and suspicion.looks_from <= asked
+                and node not in self._away
+            ):
+                suspicion.oldest, suspicion.looked = time, at
+
+    def expect(
+        self, any_kind: Mapping[str, int], wanted: Mapping[str, Newest], *, asked: float
+    ) -> None:
+        """The newest flow of any kind of each node, and then the newest of the wanted ones.
+
+        Once the latter has been read, all wanted flows up to the former have been.
+        """
+        for node, until in any_kind.items():
+            if node not in self._expected and node not in self._suspicions:
+                self._expected[node] = _Expected(wanted.get(node), until, asked)
+
+    def confirm(
+        self, knows: Callable[[str, str], bool], *, at: float, behind: bool
+    ) -> frozenset[str]:
+        """Move `seen_until` on by what has arrived; return nodes whose stream must have ended.
+
+        `behind` says that responses wait to be looked at, so that nothing is late yet.
+        """
+        stalled = set()
+        for node, expected in list(self._expected.items()):
+            if expected.newest is None or knows(node, expected.newest.uuid):
+                self.seen_until[node] = max(self.seen_until.get(node, 0), expected.until)
+                del self._expected[node]
+            elif behind:
+                expected.asked = at
+            elif at - expected.asked > STALLED_SECONDS:
+                stalled.add(node)
+                del self._expected[node]
+        return frozenset(stalled)
+
+    def gaps(
+        self, newest: Mapping[str, int], *, at: float, now: int, behind: bool = False
+    ) -> list[Gap]:
+        """Return what is missing for certain by now, and clear those nodes.
+
+        `newest` says how far each node was read meanwhile; `behind`, that responses wait to be
+        looked at, which may bring proofs.
+        """
+        found = []
+        for node, suspicion in list(self._suspicions.items()):
+            gap = self._decide(node, suspicion, at=at, now=now, behind=behind)
+            if gap is not None:
+                found.append(gap)
+            if gap is not None or node not in self._suspicions:
+                self._suspicions.pop(node, None)
+                cleared = max(suspicion.base, newest.get(node, 0), suspicion.oldest or 0)
+                self.seen_until[node] = max(self.seen_until.get(node, 0), cleared)
+                if gap is not None and gap.reason is Reason.NODE_GONE:
+                    del self.seen_until[node]
+        return found
+
+    @property
+    def wants_oldest(self) -> bool:
+        """Return whether a look at the rings' oldest flows is needed."""
+        return any(suspicion.oldest is None for suspicion in self._suspicions.values())
+
+    @property
+    def away(self) -> frozenset[str]:
+        """Return the nodes whose flows do not arrive at present."""
+        broken = {
+            node
+            for node, suspicion in self._suspicions.items()
+            if suspicion.reason is Reason.NODE_UNAVAILABLE and suspicion.oldest is None
+        }
+        return self._away | broken
+
+    def _suspect(self, node: str, base: int, reason: Reason, *, at: float, after: float) -> None:
+        before = self._suspicions.get(node)
+        # An older suspicion stands: what it is about has not been cleared yet.
+        base = base if before is None else min(base, before.base)
+        self._suspicions[node] = _Suspicion(base, reason, at, at + after)
+        self.seen_until[node] = base
+        self.raised += 1
+
+    def _decide(
+        self, node: str, suspicion: _Suspicion, *, at: float, now: int, behind: bool
+    ) -> Gap | None:
+        if suspicion.oldest is None:
+            if (
+                self._listed is not None
+                and node not in self._listed
+                and at - suspicion.raised > GONE_SECONDS
+            ):
+                return Gap(node, suspicion.base, now, Reason.NODE_GONE)
+            return None
+        if suspicion.oldest <= suspicion.base:
+            del self._suspicions[node]
+            return None
+        if behind or at - suspicion.looked < GRACE_SECONDS:
+            return None
+        return Gap(node, suspicion.base, suspicion.oldest, suspicion.reason)

@@ -1,0 +1,142 @@
+"""Into the log: batches, dead letters and checkpoints, one transaction at a time.
+
+A transaction is kept until it is known to be in the log. Where the answer to a commit was lost,
+the log itself is asked: a transaction is there whole or not at all, so one record of it tells.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bus import port
+from collector import instants
+from collector.continuity import Gap
+from schemas import topics
+from schemas.picket.v1 import flows_pb2
+
+
+@dataclass(slots=True, kw_only=True)
+class Packer:
+    """Makes records of responses. Partitions take turns, and each hears of progress."""
+
+    cluster: str
+    batch_bytes: int
+    partitions: Sequence[int]
+    _turn: Iterator[int] = field(init=False)
+    _said_until: int = 0
+
+    def __post_init__(self) -> None:
+        self._turn = itertools.cycle(self.partitions)
+
+    def pack(
+        self,
+        responses: Iterable[bytes],
+        said: flows_pb2.FlowBatch,
+        *,
+        read_until: int,
+        to_all: bool = False,
+    ) -> list[port.Outgoing]:
+        """Return records of about `batch_bytes`, at least one.
+
+        All carry state and capture of `said`, the first one what else it says. Only the last of
+        each partition says how far the stream was read, since the others have responses behind
+        them. `to_all` sees to it that every partition gets a record, if need be an empty one.
+        """
+        targets: list[int] = []
+        batches: list[flows_pb2.FlowBatch] = []
+        for chunk in self._chunks(responses):
+            targets.append(next(self._turn))
+            batches.append(self._batch(said, chunk))
+        if to_all or not batches:
+            missing = [number for number in self.partitions if number not in targets]
+            for number in missing if to_all else [next(self._turn)]:
+                targets.append(number)
+                batches.append(self._batch(said, ()))
+        before, self._said_until = self._said_until, max(self._said_until, read_until)
+        last = {number: index for index, number in enumerate(targets)}
+        for index, (number, batch) in enumerate(zip(targets, batches, strict=True)):
+            until = self._said_until if last[number] == index else before
+            if until:
+                batch.read_until.CopyFrom(instants.timestamp(until))
+        batches[0].MergeFrom(said)
+        return [
+            port.Outgoing(
+                topic=topics.FLOWS.name, value=batch.SerializeToString(), partition=number
+            )
+            for number, batch in zip(targets, batches, strict=True)
+        ]
+
+    def restore(self, read_until: int) -> None:
+        """Never say less than was said before."""
+        self._said_until = max(self._said_until, read_until)
+
+    def _batch(self, said: flows_pb2.FlowBatch, responses: Sequence[bytes]) -> flows_pb2.FlowBatch:
+        return flows_pb2.FlowBatch(
+            cluster=self.cluster, responses=responses, state=said.state, capture=said.capture
+        )
+
+    def _chunks(self, responses: Iterable[bytes]) -> Iterator[list[bytes]]:
+        chunk: list[bytes] = []
+        size = 0
+        limit = self.batch_bytes
+        for raw in responses:
+            size += len(raw)
+            if size > limit and chunk:
+                yield chunk
+                chunk, size = [], len(raw)
+            chunk.append(raw)
+        if chunk:
+            yield chunk
+
+
+@dataclass(slots=True, kw_only=True)
+class Writer:
+    """The cluster's transactional producer. Opening it fences the one before."""
+
+    log: port.Log
+    cluster: str
+    _producer: port.Producer | None = None
+
+    def open(self) -> None:
+        """Fence whoever wrote before, and resolve what it left open. Raises Unavailable."""
+        self.close()
+        self._producer = self.log.producer(f"picket-collector-{self.cluster}")
+
+    def write(self, records: Sequence[port.Outgoing]) -> None:
+        """Commit a transaction. Raises Fenced; Unavailable, and then nobody knows."""
+        if self._producer is None:
+            raise port.Unavailable("the producer is not open")
+        with self._producer.transaction() as transaction:
+            for record in records:
+                transaction.send(record)
+
+    def is_written(self, sent: port.Outgoing, *, since: Mapping[int, int]) -> bool:
+        """Return whether the log has this record of a transaction of unknown fate, after `open`.
+
+        `since` gives offsets of the flows topic, by partition number. Raises Unavailable.
+        """
+        reader = self.log.reader([topics.FLOWS.name])
+        try:
+            for partition in reader.partitions():
+                reader.seek(partition, since.get(partition.number, 0))
+            return any(
+                record.value == sent.value and record.partition.number == sent.partition
+                for record in port.read_to_end(reader)
+            )
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        """Let go of the producer. Idempotent."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close()
+
+
+def gap_message(gap: Gap) -> flows_pb2.Gap:
+    """Return a gap as it stands in a batch."""
+    message = flows_pb2.Gap(
+        node=gap.node, until=instants.timestamp(gap.until), reason=gap.reason.value
+    )
+    getattr(message, "from").CopyFrom(instants.timestamp(gap.start))
+    return message

@@ -1,0 +1,273 @@
+"""Explanations, found once for each class of flows.
+
+The key is everything that an explanation can depend on: the version of the subject's policies, the
+label sets of both ends, direction, verdict and reason, the policies that Cilium named, and the
+classes of port and address that the subject's policies cut. A port scan is a handful of classes.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from enricher.caching import Generations
+from enricher.clusters import Cluster
+from enricher.outcomes import Outcome, Route
+from enricher.reading import NANOS, Transport
+from policies import explaining, naming
+from policies import fingerprint as fingerprints
+from policies.explanation import Explanation
+from policies.flows import Direction, DnsRequest, Event, HttpRequest, Observed, Query, Verdict
+from policies.labels import LabelSet
+from policies.matching import Finding, Why
+from policies.model import Policy, PolicyRef
+from policies.naming import Party
+from policies.subjects import SubjectPolicy
+from policies.timelines import SubjectTimeline
+
+OUTCOMES: Final = 65_536
+FINDINGS: Final = 20
+TEXT: Final = 500
+"""How long a text of a match may be: a rule may name hundreds of peers."""
+_ADDRESS: Final = 2000
+
+NOT_KNOWN: Final = Outcome(
+    unexplained="policies-not-known", detail="the policies of this cluster never came up"
+)
+
+_MISSES: Final = {
+    Why.PORT: "not this port",
+    Why.PROTOCOL: "not this protocol",
+    Why.PEER: "not this peer",
+    Why.PEER_AND_PORT: "neither this peer nor this port",
+    Why.L7: "not this request",
+    Why.AUTH: "only with authentication",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A stopped flow, as the policy of one end sees it."""
+
+    direction: Direction
+    subject: LabelSet
+    peer: LabelSet
+    peer_ip: str
+    peer_names: tuple[str, ...]
+    peer_address: tuple[str, str]
+    """The peer's address, and what people call it."""
+    transport: Transport
+    verdict: Verdict
+    event: Event
+    drop_reason: int
+    denied_by: tuple[PolicyRef, ...]
+    l7: HttpRequest | DnsRequest | None
+
+
+class Explaining:
+    """Outcomes of one cluster's flows, remembered by class."""
+
+    __slots__ = ("_cluster", "_headers", "_outcomes", "_routes", "explained")
+
+    def __init__(self, cluster: Cluster, *, size: int = OUTCOMES) -> None:
+        self._cluster = cluster
+        self._outcomes: Generations[object, Outcome] = Generations(size)
+        self._headers: Generations[int, frozenset[str]] = Generations(size)
+        self._routes: Generations[object, tuple[Policy, Route]] = Generations(size)
+        self.explained = 0
+        """How often an explanation had to be found, rather than remembered."""
+
+    def newest(self, timeline: SubjectTimeline, stopped: Stopped) -> Outcome:
+        """Return the outcome under the policies that hold now."""
+        if not self._cluster.synced:
+            return NOT_KNOWN
+        return self._outcome(timeline.newest, stopped)
+
+    def at(self, timeline: SubjectTimeline, stopped: Stopped, time: int) -> Outcome:
+        """Return the outcome for a flow of this time (nanoseconds).
+
+        Of the versions in force around then the nearest counts that agrees with what was observed.
+        """
+        if not self._cluster.synced:
+            return NOT_KNOWN
+        first = None
+        for policy in timeline.in_force(time / NANOS):
+            outcome = self._outcome(policy, stopped)
+            if not outcome.unexplained:
+                return outcome
+            first = first or outcome
+        assert first is not None, "some version is always in force, if only one without rules"
+        return first
+
+    def _outcome(self, policy: SubjectPolicy, stopped: Stopped) -> Outcome:
+        transport = stopped.transport
+        request = stopped.l7
+        if isinstance(request, HttpRequest):
+            request = self._without_idle_headers(policy, request)
+        key = (
+            policy.version,
+            stopped.subject,
+            stopped.peer,
+            stopped.direction,
+            stopped.verdict,
+            stopped.event,
+            stopped.drop_reason,
+            stopped.denied_by,
+            policy.port_class(stopped.direction, transport.protocol, transport.port),
+            policy.cidr_class(stopped.direction, stopped.peer_ip)
+            if stopped.peer.is_outside
+            else "",
+            request,
+        )
+        outcome = self._outcomes.find(key)
+        if outcome is None:
+            self.explained += 1
+            outcome = self._explain(policy, stopped)
+            self._outcomes.put(key, outcome)
+        return outcome
+
+    def _without_idle_headers(self, policy: SubjectPolicy, request: HttpRequest) -> HttpRequest:
+        """Return the request with only those headers that some rule asks for.
+
+        The others cannot change the outcome, and request ids would make every request a class.
+        """
+        if not request.headers:
+            return request
+        asked = self._headers.find(policy.version)
+        if asked is None:
+            asked = frozenset(_asked_headers(policy))
+            self._headers.put(policy.version, asked)
+        kept = tuple(header for header in request.headers if header[0].lower() in asked)
+        return replace(request, headers=kept)
+
+    def _explain(self, policy: SubjectPolicy, stopped: Stopped) -> Outcome:
+        transport = stopped.transport
+        query = Query(
+            direction=stopped.direction,
+            peer=stopped.peer,
+            peer_ip=stopped.peer_ip,
+            peer_names=stopped.peer_names,
+            protocol=transport.protocol,
+            port=transport.port,
+            l7=stopped.l7,
+        )
+        observed = Observed(
+            verdict=stopped.verdict,
+            event=stopped.event,
+            drop_reason=stopped.drop_reason,
+            denied_by=stopped.denied_by,
+        )
+        explanation = explaining.explain(policy, query, observed)
+        subject = naming.party(stopped.subject)
+        if explanation.unexplained is not None:
+            peer = naming.party(stopped.peer, (), stopped.peer_ip)
+            sentence = explanation.sentence(subject.text, peer.text)
+            return Outcome(
+                unexplained=explanation.unexplained.value,
+                detail=f"{stopped.direction.value} of {subject.text}, peer {peer.text}: {sentence}",
+            )
+        routes = {}
+        for ref in explanation.policies:
+            found = policy.policy(ref)
+            if found is not None and found.alerting is not None:
+                route = self._route(found, explanation, subject, stopped)
+                routes[route.fingerprint] = route
+        return Outcome(routes=tuple(routes.values()))
+
+    def _route(
+        self, policy: Policy, explanation: Explanation, subject: Party, stopped: Stopped
+    ) -> Route:
+        peer = naming.party(stopped.peer, (policy,), stopped.peer_ip)
+        # The policy itself is part of the key: another version of it is another object.
+        key = (id(policy), explanation, subject, peer)
+        known = self._routes.find(key)
+        if known is None or known[0] is not policy:
+            known = (policy, self._new_route(policy, explanation, subject, peer))
+            self._routes.put(key, known)
+        return known[1]
+
+    def _new_route(
+        self, policy: Policy, explanation: Explanation, subject: Party, peer: Party
+    ) -> Route:
+        alerting = policy.alerting
+        assert alerting is not None, "asked for only where the policy alerts"
+        cluster, ref = self._cluster.name, policy.ref
+        own = tuple(found for found in explanation.findings if found.policy == ref)
+        others = tuple(found for found in explanation.findings if found.policy != ref)
+        told = replace(explanation, findings=own)
+        fingerprint = fingerprints.fingerprint(
+            cluster,
+            ref,
+            direction=explanation.direction,
+            reason=explanation.reason,
+            subject=subject,
+            peer=peer,
+            group_by=alerting.group_by,
+        )
+        threshold = alerting.threshold
+        fixed = {
+            "fingerprint": fingerprint,
+            "cluster": cluster,
+            "policy": _identity(ref),
+            "project": alerting.project,
+            "direction": explanation.direction.value,
+            "reason": explanation.reason.value,
+            "subject": _party(subject),
+            "peer": _party(peer),
+            "findings": [
+                _finding(found, explanation.direction) for found in (*own, *others)[:FINDINGS]
+            ],
+            "severity": alerting.severity.value,
+            "threshold": threshold and {"count": threshold.count, "seconds": threshold.seconds},
+            "resolve_after": alerting.resolve_after,
+            "runbook": _fitting(alerting.runbook),
+        }
+        return Route(
+            fingerprint=fingerprint,
+            cluster=cluster,
+            policy=str(ref),
+            fixed=json.dumps(fixed, ensure_ascii=False, separators=(",", ":")).removesuffix("}"),
+            _tell=lambda port: told.sentence(subject.text, peer.text, port=port)[: 2 * TEXT],
+        )
+
+
+def _asked_headers(policy: SubjectPolicy) -> Iterator[str]:
+    for side in (policy.ingress, policy.egress):
+        for rule in side.allow:
+            for span in rule.ports or ():
+                for http in (span.l7.http if span.l7 is not None else None) or ():
+                    yield from (header.name.lower() for header in http.headers)
+
+
+def _identity(ref: PolicyRef) -> dict[str, str]:
+    return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+
+
+def _party(party: Party) -> dict[str, str]:
+    return {
+        "kind": party.kind.value,
+        "namespace": party.namespace,
+        "name": party.app,
+        "text": party.text[:TEXT],
+    }
+
+
+def _finding(found: Finding, direction: Direction) -> dict[str, object]:
+    why = _why(found, direction)
+    return {"policy": _identity(found.policy), "path": found.path[:TEXT], "why": why[:TEXT]}
+
+
+def _fitting(address: str | None) -> str | None:
+    """Return an address, unless it is so long that nobody would take it."""
+    return address if address is None or len(address) <= _ADDRESS else None
+
+
+def _why(found: Finding, direction: Direction) -> str:
+    inward = direction is Direction.INGRESS
+    peers = f"{'from' if inward else 'to'} {found.peers or 'anyone'}"
+    scope = f"{found.ports or 'any traffic'} {peers}"
+    if found.why is Why.DENIES:
+        return f"denies {scope}"
+    if found.why is Why.NOTHING:
+        return f"allows nothing {'from' if inward else 'to'} anyone"
+    return f"allows {scope}: {_MISSES[found.why]}"
