@@ -57,7 +57,7 @@ class _OutOfBoundsError(ValueError):
     pass
 
 
-def decode(record: Record, *, now: datetime) -> Decoded:
+def decode(record: Record, *, now: datetime) -> Decoded:  # noqa: PLR0911 - one a kind
     """Return what a record says.
 
     Samples are taken out before the message is validated: they are free JSON, and by far the most

@@ -1,4 +1,4 @@
-"""Where to read a partition on: at the database's offset, after making sure that the log is its log.
+"""Where to read a partition on: at the database's offset, if the log is the database's log.
 
 An old database under a new log, and a new database under a log that another one has read, would
 both count wrongly and say nothing. Both stop here with an error that says what to do.

@@ -104,7 +104,7 @@ def _measure(*, policies: int, fingerprints: int = KEYS // PEERS_OF_ONE_APP) -> 
     ranks = list(range(KEYS))
     chance.shuffle(ranks)
     drawn = chance.choices(ranks, cum_weights=weights, k=FLOWS)
-    with _bench(_policy(number) for number in range(policies)) as bench:
+    with _bench([_policy(number) for number in range(policies)]) as bench:
         bench.write(keys)
         cold = bench.drain(KEYS)
         bench.write(keys[rank] for rank in drawn)
@@ -113,7 +113,7 @@ def _measure(*, policies: int, fingerprints: int = KEYS // PEERS_OF_ONE_APP) -> 
 
 
 def _scans() -> tuple[Measured, Measured]:
-    with _bench(_policy(number) for number in range(100)) as bench:
+    with _bench([_policy(number) for number in range(100)]) as bench:
         bench.write(_denied(3, 7, 1, port=number) for number in range(1, SCANNED + 1))
         ports = bench.drain(SCANNED)
         bench.write(_from_world(3, number) for number in range(SOURCES))
@@ -124,7 +124,7 @@ def _scans() -> tuple[Measured, Measured]:
 class _Bench:
     """An enricher over a log of its own, driven by hand."""
 
-    def __init__(self, folder: Path, policies: Iterable[dict[str, object]]) -> None:
+    def __init__(self, folder: Path, policies: Sequence[dict[str, object]]) -> None:
         self._log = EmbeddedLog(folder / "log.db")
         self._log.ensure(topics.ALL)
         self._producer = self._log.producer("bench")
@@ -153,9 +153,7 @@ class _Bench:
                         responses=chunk[start : start + RESPONSES],
                         state=flows_pb2.LIVE,
                     )
-                    record = port.Outgoing(
-                        topic=topics.FLOWS.name, value=batch.SerializeToString()
-                    )
+                    record = port.Outgoing(topic=topics.FLOWS.name, value=batch.SerializeToString())
                     transaction.send(record)
 
     def drain(self, expected: int) -> Measured:
@@ -183,11 +181,10 @@ class _Bench:
         self._reader.close()
         self._log.close()
 
-    def _publish(self, policies: Iterable[dict[str, object]]) -> None:
+    def _publish(self, policies: Sequence[dict[str, object]]) -> None:
         now = datetime.now(tz=UTC)
         with self._producer.transaction() as transaction:
-            count = 0
-            for count, manifest in enumerate(policies, 1):
+            for manifest in policies:
                 metadata = manifest["metadata"]
                 name = f"{metadata['namespace']}/{metadata['name']}"  # type: ignore[index]
                 value = messages.PolicyObject(cluster=CLUSTER, manifest=manifest)
@@ -198,7 +195,7 @@ class _Bench:
                         value=value.model_dump_json().encode(),
                     )
                 )
-            marker = messages.Synced(cluster=CLUSTER, at=now, objects=count)
+            marker = messages.Synced(cluster=CLUSTER, at=now, objects=len(policies))
             transaction.send(
                 port.Outgoing(
                     topic=topics.POLICIES.name,
@@ -209,7 +206,7 @@ class _Bench:
 
 
 @contextmanager
-def _bench(policies: Iterable[dict[str, object]]) -> Iterator[_Bench]:
+def _bench(policies: Sequence[dict[str, object]]) -> Iterator[_Bench]:
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), policies)
         try:
@@ -246,9 +243,7 @@ def _denied(service: int, peer: int, one_app: int, *, port: int = 9000) -> bytes
     """Return a flow, but for what differs each time, that the policy of a service denies."""
     app = peer // one_app
     flow = _flow(service, port)
-    flow.source.CopyFrom(
-        _pod(f"team-{app % 50}", f"stranger-{app}", f"stranger-{peer}")
-    )
+    flow.source.CopyFrom(_pod(f"team-{app % 50}", f"stranger-{app}", f"stranger-{peer}"))
     flow.IP.source = f"10.{1 + peer // 65536}.{peer // 256 % 256}.{peer % 256}"
     return flow.SerializeToString()
 
@@ -327,10 +322,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     text.append(number)
     return bytes(text)
-
-
-def _sizes(flows: Sequence[bytes]) -> float:
-    return sum(map(len, flows)) / len(flows)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Retention:
         if now < self._due:
             return 0
         deleted = 0
-        with contextlib.suppress(port.Unavailable):
+        with contextlib.suppress(port.LogError):
             with connection.reading() as sql:
                 names = [row[0] for row in sql.execute("SELECT name FROM topics")]
             for name in names:

@@ -7,6 +7,7 @@ Together with `bus.kafka_*` the only importer of the client. What the client doe
 import contextlib
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from kafka import IsolationLevel, KafkaAdminClient, OffsetSpec, errors
 from kafka.partitioner.default import murmur2
@@ -18,9 +19,12 @@ from bus import (
     kafka_producing,
     kafka_reading,
     kafka_topics,
+    kafka_transport,
     port,
 )
 from schemas.topics import Topic
+
+kafka_transport.mend()
 
 
 class KafkaLog:
@@ -47,8 +51,11 @@ class KafkaLog:
     def identity(self, topic: str) -> str:
         """Return the cluster's id and the topic's: the latter changes when a topic is made anew."""
         known = self._topics.known(topic)
-        with self._lock, kafka_errors.translated("asking for the cluster's id"):
-            return f"{self._admin.describe_cluster()['cluster_id']}/{known.id}"
+        with self._lock:
+            cluster = kafka_errors.patiently(
+                self._admin.describe_cluster, doing="asking for the cluster's id"
+            )
+        return f"{cluster['cluster_id']}/{known.id}"
 
     def consumer(
         self, group: str, topics: Sequence[str], *, listener: port.RebalanceListener | None = None
@@ -79,16 +86,20 @@ class KafkaLog:
         """Return how far a group is behind the read-committed ends."""
         partitions = [each for topic in topics for each in self._topics.known(topic).partitions]
         theirs = [kafka_reading.theirs(partition) for partition in partitions]
-        with self._lock, kafka_errors.translated(f"asking for the lag of {group}"):
+
+        def ask() -> tuple[Any, Any]:
             try:
                 committed = self._admin.list_group_offsets({group: theirs}).get(group, {})
             except errors.GroupIdNotFoundError:
                 committed = {}
-            ends = self._admin.list_partition_offsets(
+            return committed, self._admin.list_partition_offsets(
                 dict.fromkeys(theirs, OffsetSpec.LATEST),
                 isolation_level=IsolationLevel.READ_COMMITTED,
                 timeout_ms=kafka_reading.CALL_MS,
             )
+
+        with self._lock:
+            committed, ends = kafka_errors.patiently(ask, doing=f"asking for the lag of {group}")
         # An offset of -1 is the broker's way of saying that none was committed.
         offsets = {each: found.offset for each, found in committed.items() if found.offset >= 0}
         return [

@@ -1,8 +1,8 @@
 """How to reach a Kafka cluster: addresses, TLS and SASL, and a first look at the door.
 
-The first look exists because the client answers a wrong certificate with a timeout: it goes on
-trying. A person needs to read what is wrong at once. Secrets are read from their files here and
-are never part of a message.
+The first look exists because the client answers a wrong certificate or password with a timeout: it
+goes on trying. A person needs to read what is wrong at once. Secrets are read from their files here
+and are never part of a message.
 """
 
 import socket
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kafka.net.compat import KafkaNetClient
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
-from bus import port
+from bus import kafka_errors, port
 from runtime.settings import read_secret
 
 LOOK_SECONDS = 5.0
@@ -80,20 +81,22 @@ class Cluster:
         return options
 
     def look(self) -> None:
-        """Connect to one server and shake hands.
+        """Connect to one server, shake hands and sign in.
 
-        Raises Unavailable where none can be reached, Misconfigured where one can and TLS fails.
+        Raises Unavailable where none can be reached, Misconfigured where one can and refuses.
         """
         problems = []
-        for server in self.servers:
+        for index, server in enumerate(self.servers):
             host, _, number = server.rpartition(":")
             name = host.strip("[]")
             try:
                 with socket.create_connection((name, int(number)), LOOK_SECONDS) as raw:
                     if self.tls:
-                        with self._context().wrap_socket(raw, server_hostname=name):
-                            return
-                    return
+                        self._context().wrap_socket(raw, server_hostname=name).close()
+                if self.mechanism is not None:
+                    self._sign_in(index)
+            except port.Unavailable as error:
+                problems.append(f"{server}: {error}")
             except ssl.SSLCertVerificationError as error:
                 raise port.Misconfigured(
                     f"the certificate of Kafka at {server} is not trusted: {error.verify_message};"
@@ -106,7 +109,25 @@ class Cluster:
                 ) from error
             except OSError as error:
                 problems.append(f"{server}: {error.strerror or error}")
+            else:
+                return
         raise port.Unavailable("no Kafka server can be reached: " + "; ".join(problems))
+
+    def _sign_in(self, index: int) -> None:
+        """Sign in to one server; the client's own start would only try again until its timeout."""
+        client = KafkaNetClient(**self.options())
+        manager = client._manager  # noqa: SLF001 - there is no public way to one connection
+
+        async def connect() -> None:
+            await manager.get_connection(
+                f"bootstrap-{index}", pop_on_close=False, refresh_metadata_on_err=False
+            )
+
+        try:
+            with kafka_errors.translated(f"signing in to Kafka with {self.mechanism}"):
+                client._net.run(connect)  # noqa: SLF001
+        finally:
+            client.close()
 
     def _context(self) -> ssl.SSLContext:
         try:

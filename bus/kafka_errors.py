@@ -6,12 +6,23 @@ process.
 """
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from kafka import errors
 from kafka.consumer.fetcher import RecordTooLargeError
 
 from bus import port
+
+PATIENCE_SECONDS = 5.0
+"""How long a question to the brokers is asked again, such as while they restart."""
+AGAIN_SECONDS = 0.1
+
+UNANSWERED = "Could not execute transactional request"
+"""How the client words that a coordinator did not answer in time; it keeps no cause."""
+
+_Answer = TypeVar("_Answer")
 
 _FENCED = (
     errors.ProducerFencedError,
@@ -75,6 +86,8 @@ def translate(error: BaseException, *, doing: str) -> port.LogError:
             break
         inner = wrapped
     text = f"{doing}: {inner}"
+    if type(inner) is errors.KafkaError and UNANSWERED in str(inner):
+        return port.Unavailable(text)
     for kinds, ours in (
         (_FENCED, port.Fenced),
         (_MISCONFIGURED, port.Misconfigured),
@@ -93,3 +106,16 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except (errors.KafkaError, OSError) as error:
         raise translate(error, doing=doing) from error
+
+
+def patiently(ask: Callable[[], _Answer], *, doing: str) -> _Answer:
+    """Return what `ask` returns, asking again for some seconds while no broker answers."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except (errors.KafkaError, OSError) as error:
+            ours = translate(error, doing=doing)
+            if not isinstance(ours, port.Unavailable) or time.monotonic() > deadline:
+                raise ours from error
+        time.sleep(AGAIN_SECONDS)

@@ -26,6 +26,7 @@ RETRY_MS = 20
 BATCH_BYTES = 128 * 1024
 REQUEST_BYTES = 16 * 1024 * 1024
 CLOSE_SECONDS = 2.0
+ABORT_SECONDS = 3.0
 NO_RECOVERY = (2, 4)
 
 
@@ -189,7 +190,14 @@ class Producer:
 
     def _break(self, error: port.LogError) -> None:
         self._broken = error
+        if not isinstance(error, port.Unavailable):
+            self._end_open_transaction()
         self._discard()
+
+    def _end_open_transaction(self) -> None:
+        """Abort in time: until then read-committed readers wait at the open transaction."""
+        with contextlib.suppress(errors.KafkaError):
+            self._wait(self._manager.begin_abort(), time.monotonic() + ABORT_SECONDS)
 
     def _discard(self) -> None:
         """End the client's thread without letting it send anything more."""

@@ -69,13 +69,15 @@ class Topics:
 
     def ensure(self, topics: Sequence[Topic]) -> None:
         """Create the missing topics and check the others."""
-        with self._lock, kafka_errors.translated("making sure of the topics"):
-            brokers = len(self.admin.describe_cluster()["brokers"])
+        doing = "making sure of the topics"
+        with self._lock:
+            cluster = kafka_errors.patiently(self.admin.describe_cluster, doing=doing)
+            brokers = len(cluster["brokers"])
             there = self._ask([topic.name for topic in topics])
             missing = [topic for topic in topics if topic.name not in there]
-            for topic in missing:
-                self._create(topic, brokers)
-            if missing:
+            with kafka_errors.translated(doing):
+                for topic in missing:
+                    self._create(topic, brokers)
                 self.admin.wait_for_topics([topic.name for topic in missing])
         wrong = [
             f"{topic.name}: {problem}"
@@ -103,7 +105,7 @@ class Topics:
             log.info("created the topic", topic=topic.name, partitions=topic.partitions)
 
     def _ask(self, names: Sequence[str]) -> dict[str, Known]:
-        with kafka_errors.translated("asking for topics"):
+        def ask() -> tuple[list[Any], Any]:
             described = [
                 topic
                 for topic in self.admin.describe_topics(list(names))
@@ -112,14 +114,15 @@ class Topics:
             for topic in described:
                 if topic["error_code"]:
                     raise errors.for_code(topic["error_code"])(topic["name"])
-            if not described:
-                return {}
             resources = [
                 ConfigResource(ConfigResourceType.TOPIC, topic["name"]) for topic in described
             ]
-            configured = self.admin.describe_configs(resources, config_filter="all").get(
-                "topic", {}
-            )
+            if not resources:
+                return [], {}
+            found = self.admin.describe_configs(resources, config_filter="all")
+            return described, found.get("topic", {})
+
+        described, configured = kafka_errors.patiently(ask, doing="asking for topics")
         return {topic["name"]: _known(topic, configured) for topic in described}
 
 

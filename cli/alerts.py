@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,7 +16,10 @@ from cli.output import Output
 from cli.settings import LISTEN
 from runtime.errors import UserError
 
+DEFAULT_API = f"http://{LISTEN}"
 DEFAULT_LIMIT = 50
+SEARCHED = 1000
+"""How many of the newest alerts a shortened id is looked for among."""
 FOUND = 1
 """The exit code where alerts are open: a script can ask without reading."""
 _OPEN = {"triggered", "acknowledged"}
@@ -27,7 +31,15 @@ _COLOURS = {
     "info": "blue",
 }
 
-ApiAddress = Annotated[str, typer.Option("--api", help="Address of the alert API.", metavar="URL")]
+ApiAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        help=f"Address of the alert API; where picket up last served it, or http://{LISTEN}.",
+        metavar="URL",
+        envvar="PICKET_ALERTS_API",
+    ),
+]
 TokenFile = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +67,7 @@ def list_alerts(
     sort: Annotated[str, typer.Option("--sort", help="Such as -last_seen or events.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = DEFAULT_LIMIT,
     style: options.OutputFormat = Output.TABLE,
-    address: ApiAddress = f"http://{LISTEN}",
+    address: ApiAddress = None,
     token_file: TokenFile = None,
     state: options.StateFolder = None,
 ) -> int:
@@ -72,9 +84,14 @@ def list_alerts(
     }
     with _api(address, token_file, state) as client:
         parameters = {name: value for name, value in wanted.items() if value}
-        found = list(client.alerts(parameters, limit=limit))
+        # One more than is shown tells whether there are more.
+        found = list(client.alerts(parameters, limit=limit + 1))
+    more, found = len(found) > limit, found[:limit]
     if style is Output.TABLE:
-        output.console().print(table(found) if found else "No alerts.")
+        console = output.console()
+        console.print(table(found) if found else "No alerts.")
+        if more:
+            console.print(f"There are more than these {limit}: --limit N shows N of them.")
     else:
         output.data(found, style)
     return FOUND if any(alert["status"] in _OPEN for alert in found) else 0
@@ -84,13 +101,13 @@ def show(
     alert: Annotated[str, typer.Argument(help="Its id, or the first characters of it.")],
     *,
     style: options.OutputFormat = Output.TABLE,
-    address: ApiAddress = f"http://{LISTEN}",
+    address: ApiAddress = None,
     token_file: TokenFile = None,
     state: options.StateFolder = None,
 ) -> int:
     """Show one alert: what was stopped, by which rule, from where, and when."""
     with _api(address, token_file, state) as client:
-        found = client.get(f"/api/v1/alerts/{quote(_whole(client, alert), safe='')}")
+        found = _one(client, alert)
     if style is Output.TABLE:
         output.console().print(details(found))
     else:
@@ -101,7 +118,7 @@ def show(
 def table(alerts: Sequence[Mapping[str, Any]]) -> Table:
     """Return the list for people, in the order given."""
     made = output.table(
-        ("EVENTS", "SEVERITY", "STATUS", "ALERT", "POLICY", "PROJECT", "LAST SEEN", "ID"),
+        ("EVENTS", "SEVERITY", "STATUS", "ALERT", "PROJECT", "LAST SEEN", "ID"),
         [],
         right={"EVENTS"},
     )
@@ -112,7 +129,6 @@ def table(alerts: Sequence[Mapping[str, Any]]) -> Table:
             Text(severity, style=_COLOURS.get(severity, "")),
             Text(str(alert["status"])),
             Text(str(alert["title"])),
-            Text(policy_name(alert["policy"])),
             Text(str(alert["project"])),
             Text(_time(alert["last_seen"])),
             Text(str(alert["id"])[:8]),
@@ -160,21 +176,33 @@ def print_list(console: Console, alerts: Sequence[Mapping[str, Any]]) -> None:
     console.print(table(alerts))
 
 
-def _whole(client: api.Api, prefix: str) -> str:
-    """Return the id that a person shortened, where only one alert fits."""
-    found = [
-        str(alert["id"])
-        for alert in client.alerts({}, limit=1000)
-        if str(alert["id"]).startswith(prefix)
-    ]
-    if len(found) > 1:
-        raise UserError(f"{len(found)} alerts begin with {prefix}; give more of the id")
-    return found[0] if found else prefix
+def _one(client: api.Api, alert: str) -> dict[str, Any]:
+    """Return an alert by its id, or by the beginning of it where only one fits."""
+    try:
+        found: dict[str, Any] = client.get(_path(alert))
+    except api.Unknown:
+        known = (str(other["id"]) for other in client.alerts({}, limit=SEARCHED))
+        fitting = [other for other in known if other.startswith(alert)]
+        if not fitting:
+            raise
+        if len(fitting) > 1:
+            raise UserError(
+                f"{len(fitting)} alerts begin with {alert}; give more of the id"
+            ) from None
+        found = client.get(_path(fitting[0]))
+    return found
 
 
-def _api(address: str, token_file: str | None, state: Any) -> api.Api:
-    path = options.path(token_file) or options.state_folder(state).token
-    return api.Api(address, path)
+def _path(alert: str) -> str:
+    return f"/api/v1/alerts/{quote(alert, safe='')}"
+
+
+def _api(address: str | None, token_file: str | None, folder: Path | None) -> api.Api:
+    chosen = options.state_folder(folder)
+    if address is None:
+        known = chosen.api
+        address = known.read_text(encoding="utf-8").strip() if known.exists() else DEFAULT_API
+    return api.Api(address, options.path(token_file) or chosen.token)
 
 
 def _time(value: object) -> str:

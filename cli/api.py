@@ -19,6 +19,10 @@ class Away(UserError):
     """Nobody answers at the address; during a start that is only a matter of time."""
 
 
+class Unknown(UserError):
+    """There is no such thing at the address."""
+
+
 class Api:
     """One API with one token. Close it, or use it as a context."""
 
@@ -58,6 +62,8 @@ class Api:
             raise Away(f"{self.base} does not answer: {error or type(error).__name__}") from error
         if answer.status_code in {401, 403}:
             raise UserError(f"{self.base} refuses the token in {self._token_file}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise Unknown(f"{self.base}: {_problem(answer)}")
         if answer.is_error:
             raise UserError(f"{self.base} answers {answer.status_code}: {_problem(answer)}")
         try:

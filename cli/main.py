@@ -4,11 +4,8 @@ import sys
 
 import typer
 
-from bus import port
-from runtime.errors import UserError
-from runtime.supervisor import PREFIX
-
-FAULT, MISUSE, INTERRUPTED = 1, 2, 130
+from cli import faults
+from cli.faults import INTERRUPTED, MISUSE
 
 UsageError = typer.BadParameter.__mro__[1]
 
@@ -32,31 +29,11 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
-        told = _told(error)
+        told = (_usage(error), MISUSE) if isinstance(error, UsageError) else faults.told(error)
         if told is None:
             raise
-        return say(*told)
+        return faults.say(*told)
     return code if isinstance(code, int) else 0
-
-
-def _told(error: Exception) -> tuple[str, int] | None:
-    """Return the line and the exit code for an error that needs no traceback, else None."""
-    if isinstance(error, UserError):
-        return str(error), MISUSE
-    if isinstance(error, port.Misconfigured):
-        return f"the log: {error}", MISUSE
-    if isinstance(error, port.LogError):
-        return f"the log: {error}", FAULT
-    if isinstance(error, UsageError):
-        return _usage(error), MISUSE
-    return None
-
-
-def say(message: str, code: int) -> int:
-    """Write one line on standard error and return `code`."""
-    line = " ".join(message.split())
-    sys.stderr.write(f"{PREFIX}{line}\n")
-    return code
 
 
 def _usage(error: Exception) -> str:

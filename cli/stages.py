@@ -11,12 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.settings import AgentSettings
-from alert_api.settings import Settings as AlertApiSettings
 from bus import opening, port
 from cli import flags, signals
-from collector.settings import CollectorSettings
-from enricher.settings import EnricherSettings
 from runtime import lifecycle, parent
 from runtime.errors import UserError
 from runtime.settings import Settings
@@ -26,12 +22,19 @@ from schemas import topics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage. Its code is loaded only once it is to run."""
+    """One stage. Neither its settings nor its code are loaded before they are asked for."""
 
     name: str
-    settings: type[Settings]
-    module: str
+    package: str
+    settings_name: str
     summary: str
+
+    @property
+    def settings(self) -> type[Settings]:
+        """Return the class of its settings."""
+        module = importlib.import_module(f"{self.package}.settings")
+        found: type[Settings] = getattr(module, self.settings_name)
+        return found
 
     @property
     def section(self) -> flags.Section:
@@ -40,32 +43,33 @@ class Stage:
 
     def build(self, settings: Settings, log: port.Log, **more: object) -> lifecycle.App:
         """Return the stage, built and not started."""
-        build: Callable[..., lifecycle.App] = importlib.import_module(self.module).build
+        module = importlib.import_module(f"{self.package}.app")
+        build: Callable[..., lifecycle.App] = module.build
         return build(settings, log=log, **more)
 
 
 COLLECTOR = Stage(
     name="collector",
-    settings=CollectorSettings,
-    module="collector.app",
+    package="collector",
+    settings_name="CollectorSettings",
     summary="Read flows from Hubble relay, or from a capture, into the log.",
 )
 ENRICHER = Stage(
     name="enricher",
-    settings=EnricherSettings,
-    module="enricher.app",
+    package="enricher",
+    settings_name="EnricherSettings",
     summary="Match flows against the policies.",
 )
 ALERT_API = Stage(
     name="alert-api",
-    settings=AlertApiSettings,
-    module="alert_api.app",
+    package="alert_api",
+    settings_name="Settings",
     summary="Turn matches into alerts; serve them and deliver them to GitLab.",
 )
 AGENT = Stage(
     name="agent",
-    settings=AgentSettings,
-    module="agent.app",
+    package="agent",
+    settings_name="AgentSettings",
     summary="Publish the policies of a folder, and keep them in step with it.",
 )
 STAGES = (AGENT, ALERT_API, ENRICHER, COLLECTOR)

@@ -33,6 +33,11 @@ class State:
         return self.folder / "alerts.db"
 
     @property
+    def api(self) -> Path:
+        """Return the file with the address at which the API was last started."""
+        return self.folder / "api"
+
+    @property
     def output(self) -> Path:
         """Return the folder with what the stages write."""
         return self.folder / "output"

@@ -46,8 +46,10 @@ def list_topics(
 ) -> None:
     """List the topics: how each is configured, how far it goes, and how far its reader is behind.
 
-    Offsets may skip: end less first is at least the number of records.
+    Offsets may skip: END less FIRST is no count of records, but their bound.
     """
+    if context.invoked_subcommand is not None:
+        return
     log = stages.opened(
         options.bus(context, values, config, options.state_folder(state)), ensure=False
     )

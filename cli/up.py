@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 
 from bus import opening, port
-from cli import flags, options, signals, stages, state, tomltext, watching
+from cli import flags, options, outputs, signals, stages, state, tomltext, watching
 from cli.settings import UpSettings, address
 from runtime import logs
 from runtime.errors import UserError
@@ -111,12 +111,14 @@ def settings(
 def run(whole: Whole, log: port.Log, file: Path, level: logs.LogLevel) -> None:
     """Start the stages, tell what they find, and stop them in reverse."""
     stop = threading.Event()
-    with output_files(whole.state) as files:
+    with outputs.opened(whole.state.output, [stage.name for stage in stages.STAGES]) as files:
         terminal = watching.Terminal(whole.up, whole.state, log, level)
+        state.write_private(whole.state.api, terminal.base + "\n")
         supervisor = Supervisor(
             children=tuple(child(stage, file, level) for stage in stages.STAGES),
             environment=environment(),
             listener=terminal.listener(files),
+            crashed=terminal.crashed,
         )
         signals.stopping(stop, again=supervisor.kill)
         try:
@@ -128,14 +130,11 @@ def run(whole: Whole, log: port.Log, file: Path, level: logs.LogLevel) -> None:
 
 
 def child(stage: stages.Stage, file: Path, level: logs.LogLevel) -> Child:
-    """Return how a stage is started: by this interpreter, with everything in one private file."""
+    """Return how a stage is started: by this interpreter, told everything by a private file."""
     return Child(
         name=stage.name,
         # -P: a folder called cli where the user stands is none of ours.
-        command=(
-            *(sys.executable, "-P", "-m", "cli", stage.name),
-            *("--config", str(file), "--log-format", "json", "--log-level", level.value),
-        ),
+        command=(sys.executable, "-P", "-m", "cli.child", stage.name, str(file), level.value),
         keeps_stdin=stage is stages.COLLECTOR,
     )
 
@@ -159,22 +158,6 @@ def stages_file(whole: Whole) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def output_files(folder: state.State) -> Iterator[dict[str, TextIO]]:
-    """Open one file a stage for what it writes; the run before is kept beside it."""
-    files: dict[str, TextIO] = {}
-    try:
-        for stage in stages.STAGES:
-            path = folder.output / f"{stage.name}.log"
-            if path.exists():
-                path.replace(path.with_suffix(".log.1"))
-            files[stage.name] = path.open("w", encoding="utf-8", buffering=1)
-        yield files
-    finally:
-        for stream in files.values():
-            stream.close()
 
 
 @contextmanager

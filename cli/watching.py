@@ -7,9 +7,9 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bus import port
 from cli import alerts as listing
-from cli import api, output
+from cli import api, output, outputs
 from cli.settings import UpSettings, address
 from cli.stages import CAPTURE_PROGRESS
 from cli.state import State
@@ -31,6 +31,9 @@ SHOWN = 50
 """How many alerts are printed at the end of a capture; the rest is one command away."""
 REPEAT_SECONDS = 30.0
 """The same trouble of the same stage is not told again within this time."""
+
+REMEMBERED = 500
+"""How many troubles are remembered as told."""
 
 _TROUBLE = {"warning", "error", "critical", "exception"}
 _FACTS = frozenset({"event", "level", "timestamp", "exception", "stage"})
@@ -58,7 +61,7 @@ class Terminal:
     _capture: Mapping[str, Any] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
-    def listener(self, files: Mapping[str, TextIO]) -> "Listener":
+    def listener(self, files: Mapping[str, outputs.Output]) -> "Listener":
         """Return what takes the stages' output: into their files, and here what matters."""
         return Listener(files, self._hear)
 
@@ -83,6 +86,11 @@ class Terminal:
                     stop.wait(LOOK_SECONDS)
             finally:
                 reader.close()
+
+    def crashed(self, stage: str, how: str, again_in: float) -> None:
+        """Take it that a stage crashed; why stands in its file."""
+        words = f"crashed ({how}), is started again in {again_in:g} s; see {self.state.output}"
+        self._troubles.put((stage, words))
 
     def stopping(self) -> None:
         """Say that the end has begun: it may take some seconds."""
@@ -160,6 +168,7 @@ class Terminal:
     def _results(self, client: api.Api, *, is_capture: bool) -> None:
         cluster = {"cluster": self.up.cluster}
         found = list(client.alerts({**cluster, "sort": "-events"}, limit=SHOWN))
+        self._seen |= {str(alert["id"]) for alert in found}
         if found:
             flows = sum(alert["events"] for alert in found)
             self._out.print()
@@ -215,6 +224,8 @@ class Terminal:
             now = self.clock.monotonic()
             if now - self._told.get(trouble, float("-inf")) < REPEAT_SECONDS:
                 continue
+            if len(self._told) >= REMEMBERED:
+                self._told.clear()
             self._told[trouble] = now
             stage, words = trouble
             self._err.print(Text(f"{PREFIX}{stage}: {words}"))
@@ -235,14 +246,12 @@ class Terminal:
 class Listener:
     """Writes each line into its stage's file and hands it on."""
 
-    files: Mapping[str, TextIO]
-    hear: Any
+    files: Mapping[str, outputs.Output]
+    hear: Callable[[str, str], None]
 
     def __call__(self, stage: str, line: str) -> None:
         """Take one line."""
-        stream = self.files.get(stage)
-        if stream is not None and not stream.closed:
-            stream.write(line + "\n")
+        self.files[stage].write(line)
         self.hear(stage, line)
 
 

@@ -15,8 +15,10 @@ from enum import StrEnum
 
 GRACE_SECONDS = 3.0
 """How long a replay may take to bring the proof, once the ring's oldest flow is known."""
-NOTICE_SECONDS = 13.0
+NOTICE_SECONDS = 12.0
 """Relay tells of a node's error up to ten seconds late, when its flows may come again already."""
+MARGIN_SECONDS = 3.0
+"""How far relay's clock may be off ours."""
 STALLED_SECONDS = 10.0
 """How long a flow that a node's ring holds may take to arrive before its stream counts as ended."""
 GONE_SECONDS = 60.0
@@ -100,7 +102,7 @@ class Continuity:
                 self.seen_until[node] = time
         if not self._samples or at - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((at, dict(self.seen_until)))
-            while len(self._samples) > 1 and at - self._samples[1][0] > NOTICE_SECONDS:
+            while len(self._samples) > 1 and at - self._samples[1][0] > NOTICE_SECONDS + MARGIN_SECONDS:
                 self._samples.popleft()
 
     def interrupted(self, *, at: float, not_before: int = 0) -> None:
@@ -110,32 +112,41 @@ class Continuity:
             reason = Reason.RETENTION if base < not_before else Reason.RING_OVERRUN
             self._suspect(node, base, reason, at=at, after=ATTACH_SECONDS)
 
-    def failed(self, nodes: Iterable[str], *, at: float) -> None:
-        """Relay says that these nodes' streams broke, at some time within NOTICE_SECONDS."""
+    def failed(self, nodes: Iterable[str], *, since: float, at: float) -> None:
+        """Relay says that these nodes' streams broke, at `since` by its own clock."""
+        since = min(max(since, at - NOTICE_SECONDS), at)
         for node in nodes:
             self._expected.pop(node, None)
-            if at - self._proved.get(node, float("-inf")) <= NOTICE_SECONDS:
+            if self._proved.get(node, float("-inf")) > since:
+                # It was read again meanwhile, and its ring still held what was known.
                 continue
-            # What was read since may already stand behind the interruption.
-            base = next((seen[node] for _, seen in self._samples if node in seen), None)
+            base = self._read_before(node, since - MARGIN_SECONDS)
             if base is not None:
                 reason = Reason.NODE_UNAVAILABLE
                 self._suspect(node, base, reason, at=at, after=REATTACH_SECONDS)
 
-    def overrun(self, node: str, until: int) -> Gap | None:
+    def overrun(self, node: str, until: int, *, since: float) -> Gap | None:
         """The node's ring overtook the stream in its middle; return the gap that this makes.
 
-        None where the node is suspected, since a stream may begin with an event lost before it.
+        It was noticed first at `since`, and told later: what was read meanwhile may stand behind
+        it. None where the node is suspected, since a stream may begin with an event lost before
+        it.
         """
-        start = self.seen_until.get(node)
+        start = self._read_before(node, since - MARGIN_SECONDS)
         if start is None or node in self._suspicions or until <= start:
             return None
         return Gap(node, start, until, Reason.RING_OVERRUN)
 
-    def replayed(self, proofs: Mapping[str, int], *, at: float) -> None:
-        """Known flows came again; the time of each node's oldest one is given."""
+    def replayed(
+        self, proofs: Mapping[str, int], *, at: float, overlapping: bool = False
+    ) -> None:
+        """Known flows came again; the time of each node's oldest one is given.
+
+        While two streams overlap, that alone does not say that a ring was read again.
+        """
         for node, time in proofs.items():
-            self._proved[node] = at
+            if not overlapping:
+                self._proved[node] = at
             suspicion = self._suspicions.get(node)
             if suspicion is not None and time <= suspicion.base:
                 del self._suspicions[node]
@@ -224,6 +235,17 @@ class Continuity:
             if suspicion.reason is Reason.NODE_UNAVAILABLE and suspicion.oldest is None
         }
         return self._away | broken
+
+    def _read_before(self, node: str, moment: float) -> int | None:
+        """Return how far a node had been read at a moment, or soon after if that is all we know.
+
+        What was read later may already stand behind the interruption.
+        """
+        found = None
+        for at, seen in self._samples:
+            if node in seen and (found is None or at <= moment):
+                found = seen[node]
+        return found
 
     def _suspect(self, node: str, base: int, reason: Reason, *, at: float, after: float) -> None:
         before = self._suspicions.get(node)

@@ -104,6 +104,8 @@ class RelaySource:
         """Ask for everything since the oldest watermark; what a standby held comes first."""
         self._windows = restored.windows
         self._continuity = Continuity(seen_until=_seen_until(restored))
+        # Before anything of a standby's stream is read: that may stand behind a gap.
+        self._continuity.interrupted(at=self.time.monotonic(), not_before=self._not_before())
         self._before = self._stream
         self._stream = relay_stream.Stream(self.relay, self._plan, limit=self.limit)
         self._stream.start()
@@ -135,7 +137,7 @@ class RelaySource:
         assert self._stream is not None
         at, now = self.time.monotonic(), instants.of_seconds(self.time.now())
         self._newest = max(self._newest, sifted.newest)
-        gaps = self._look_at_flows(sifted, at=at)
+        gaps = self._look_at_flows(sifted, at=at, now=now)
         self._look_at_nodes(at=at)
         gaps += self._continuity.gaps(
             self._windows.newest(), at=at, now=now, behind=self._backlog or bool(self._held)
@@ -245,18 +247,20 @@ class RelaySource:
             self._opened = self.time.monotonic()
             self._continuity.interrupted(at=self._opened, not_before=self._not_before())
 
-    def _look_at_flows(self, sifted: Sifted, *, at: float) -> list[Gap]:
-        self._continuity.replayed(sifted.proofs, at=at)
+    def _look_at_flows(self, sifted: Sifted, *, at: float, now: int) -> list[Gap]:
+        self._continuity.replayed(sifted.proofs, at=at, overlapping=self._before is not None)
         gaps = []
         for node, lost in sifted.lost:
             overrun = lost.source == flow_pb2.HUBBLE_RING_BUFFER
             if overrun and at - self._opened > START_SECONDS:
-                gap = self._continuity.overrun(node, instants.of(lost.last))
+                since = at - (now - instants.of(lost.first)) / instants.SECOND
+                gap = self._continuity.overrun(node, instants.of(lost.last), since=since)
                 gaps += [gap] if gap is not None else []
-        for _, status in sifted.statuses:
+        for time, status in sifted.statuses:
             if status.state_change == relay_pb2.NODE_ERROR:
                 log.warning("nodes failed", nodes=list(status.node_names), reason=status.message)
-                self._continuity.failed(status.node_names, at=at)
+                since = at - (now - time) / instants.SECOND
+                self._continuity.failed(status.node_names, since=since, at=at)
         self._continuity.read(self._windows.newest(), at=at)
         return gaps
 

@@ -53,6 +53,7 @@ class Stream:
         """Why it is not open, in one line."""
         self._opened: float | None = None
         self._heard = False
+        self._wanted = False
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="relay stream", daemon=True)
 
@@ -103,6 +104,7 @@ class Stream:
 
     def reopen(self) -> None:
         """End the present stream; it is opened anew at once."""
+        self._wanted = True
         with self._lock:
             if self._call is not None:
                 self._call.cancel()
@@ -143,6 +145,9 @@ class Stream:
             self._opened = None
             if self._closed.is_set():
                 return
+            wanted, self._wanted = self._wanted, False
+            if wanted:
+                continue
             if self.problem != problem:
                 log.warning("no flows from relay", reason=problem)
             self.problem = problem

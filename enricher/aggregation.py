@@ -121,6 +121,9 @@ class Tally:
         self.flows = 0
         """How many flows were counted into cells and released: complete only after `rows`."""
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def bind(self, cell: Cell, time: int) -> tuple[Row, ...]:
         """Count a flow of this time (nanoseconds), the first of its minute in this cell.
 

@@ -27,9 +27,7 @@ def build(
     Raises bus.port.Misconfigured where a topic is not as it must be, Unavailable.
     """
     log.ensure([topic for topic in topics.ALL if topic.name in TOPICS or topic in _WRITTEN])
-    enricher = Enricher(
-        settings, connection=log, clock=clock, metrics=Metrics(registry)
-    )
+    enricher = Enricher(settings, connection=log, clock=clock, metrics=Metrics(registry))
     parts: list[Part] = []
     if settings.health_port:
         parts.append(

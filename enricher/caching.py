@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Generations(Generic[Key, Value]):
-    """At most 2 × `size` entries; what was not used for a whole generation is forgotten."""
+    """At most twice `size` entries; what was not used for a whole generation is forgotten."""
 
     __slots__ = ("_old", "_size", "young")
 

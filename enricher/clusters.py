@@ -88,9 +88,7 @@ class Clusters:
     def _take(self, record: port.Record) -> None:
         try:
             key = (record.key or b"").decode()
-            name, slash, rest = key.partition("/")
-            if not name or not slash or not rest:
-                raise ValueError("the key does not say which object of which cluster")
+            name, rest = _parts(key)
             cluster = self._known.setdefault(name, Cluster(name))
             value = None if record.value is None else json.loads(record.value)
             if rest == SYNCED:
@@ -105,7 +103,7 @@ class Clusters:
         except (ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {_short(error)}"
             where = {"partition": record.partition.number, "offset": record.offset}
-            log.error("policy record not taken", key=repr(record.key), reason=reason, **where)
+            log.warning("policy record not taken", key=repr(record.key), reason=reason, **where)
             self._unreadable(Unreadable(record, reason))
 
     def _put(self, cluster: Cluster, key: str, value: object) -> None:
@@ -127,6 +125,14 @@ class Clusters:
             return
         cluster.epoch += 1
         cluster.repository.delete(key, at=record.timestamp / 1000)
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """Return the cluster of a key, and the rest. Raises ValueError where it has no such parts."""
+    name, _, rest = key.partition("/")
+    if not name or not rest:
+        raise ValueError("the key does not say which object of which cluster")
+    return name, rest
 
 
 def _mark(cluster: Cluster, value: Any) -> None:

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from json.encoder import encode_basestring as _quoted
 from typing import Final
 
 from google.protobuf import message as protobuf
@@ -16,24 +15,24 @@ from google.protobuf import message as protobuf
 from bus import port
 from enricher import aggregation, samples
 from enricher.aggregation import Row
+from enricher.explaining import source
+from enricher.outcomes import quoted
 from enricher.progress import Tell
 from enricher.reading import MINUTE, NANOS, Transport
 from enricher.work import Work, utc
 from policies.flows import Protocol
+from policies.naming import Party
 from schemas import messages, topics
 
 TOP: Final = 20
 """How many ports, and how many peer addresses, a match names."""
+TEXT: Final = 500
+"""How long the name of a party may be: some are made of all labels."""
 _DETAIL: Final = 300
 _REASON: Final = 200
 _NOTICES: Final = 500
 """How many notices one record carries: a gap at each of thousands of nodes must fit."""
 _PORTLESS: Final = frozenset({Protocol.OTHER, Protocol.VRRP, Protocol.IGMP})
-
-
-def source(cluster: str) -> str:
-    """Return the source of the CloudEvents about a cluster."""
-    return f"picket/enricher/{cluster}"
 
 
 def span(offsets: Mapping[port.Partition, tuple[int, int]]) -> str:
@@ -55,6 +54,7 @@ def matches(rows: Iterable[Row], span: str) -> Iterator[port.Outgoing]:
 
 def _match(row: Row, span: str) -> bytes:
     route = row.route
+    terms = route.terms
     ports = row.ports
     minute = _minute(row.minute)
     last = _within(minute, row.last)
@@ -67,20 +67,27 @@ def _match(row: Row, span: str) -> bytes:
     )
     peer_counts = ",".join(
         [
-            f'{{"address":{_quoted(address)},"name":{_quoted(name)},"count":{count}}}'
+            f'{{"address":{quoted(address)},"name":{quoted(name)},"count":{count}}}'
             for (address, name), count in aggregation.top(row.addresses, TOP)
         ]
     )
     kept = ",".join(filter(None, map(_sample, row.samples))) if row.samples else ""
     return (
-        f'{{"specversion":"1.0","id":"{route.fingerprint}-{row.minute // NANOS}-{span}"'
-        f',"source":{_quoted(source(route.cluster))},"type":"{messages.MATCH}"'
-        f',"subject":{_quoted(route.policy)},"time":"{last}"'
-        f',"datacontenttype":"application/json","data":{route.fixed},"sentence":{sentence}'
+        f'{{"id":"{route.fingerprint}-{row.minute // NANOS}-{span}","time":"{last}"'
+        f',{terms.about},"data":{{{terms.fixed}'
+        f',"fingerprint":"{route.fingerprint}","sentence":{sentence}'
+        f',"subject":{_party(route.subject)},"peer":{_party(route.peer)}'
         f',"minute":"{minute}00Z","count":{row.count}'
         f',"first_seen":"{_within(minute, row.first)}","last_seen":"{last}"'
         f',"ports":[{port_counts}],"peers":[{peer_counts}],"samples":[{kept}]}}}}'
     ).encode(errors="replace")
+
+
+def _party(party: Party) -> str:
+    return (
+        f'{{"kind":"{party.kind}","namespace":{quoted(party.namespace)}'
+        f',"name":{quoted(party.app)},"text":{quoted(party.text[:TEXT])}}}'
+    )
 
 
 def _sample(raw: bytes) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 from enricher.caching import Generations
 from enricher.clusters import Cluster
-from enricher.outcomes import Outcome, Route
+from enricher.outcomes import Outcome, Route, Terms
 from enricher.reading import NANOS, Transport
 from policies import explaining, naming
 from policies import fingerprint as fingerprints
@@ -24,8 +24,10 @@ from policies.model import Policy, PolicyRef
 from policies.naming import Party
 from policies.subjects import SubjectPolicy
 from policies.timelines import SubjectTimeline
+from schemas import messages
 
-OUTCOMES: Final = 65_536
+OUTCOMES: Final = 50_000
+TERMS: Final = 8_192
 FINDINGS: Final = 20
 TEXT: Final = 500
 """How long a text of a match may be: a rule may name hundreds of peers."""
@@ -67,13 +69,23 @@ class Stopped:
 class Explaining:
     """Outcomes of one cluster's flows, remembered by class."""
 
-    __slots__ = ("_cluster", "_headers", "_outcomes", "_routes", "explained")
+    __slots__ = (
+        "_cluster",
+        "_headers",
+        "_outcomes",
+        "_parties",
+        "_routes",
+        "_terms",
+        "explained",
+    )
 
     def __init__(self, cluster: Cluster, *, size: int = OUTCOMES) -> None:
         self._cluster = cluster
         self._outcomes: Generations[object, Outcome] = Generations(size)
-        self._headers: Generations[int, frozenset[str]] = Generations(size)
-        self._routes: Generations[object, tuple[Policy, Route]] = Generations(size)
+        self._headers: Generations[int, frozenset[str]] = Generations(TERMS)
+        self._routes: Generations[object, Route] = Generations(size)
+        self._terms: Generations[object, tuple[Policy, Terms]] = Generations(TERMS)
+        self._parties: Generations[LabelSet, Party] = Generations(TERMS)
         self.explained = 0
         """How often an explanation had to be found, rather than remembered."""
 
@@ -158,7 +170,7 @@ class Explaining:
             denied_by=stopped.denied_by,
         )
         explanation = explaining.explain(policy, query, observed)
-        subject = naming.party(stopped.subject)
+        subject = self._party(stopped.subject)
         if explanation.unexplained is not None:
             peer = naming.party(stopped.peer, (), stopped.peer_ip)
             sentence = explanation.sentence(subject.text, peer.text)
@@ -174,61 +186,87 @@ class Explaining:
                 routes[route.fingerprint] = route
         return Outcome(routes=tuple(routes.values()))
 
+    def _party(self, labels: LabelSet) -> Party:
+        known = self._parties.find(labels)
+        if known is None:
+            known = naming.party(labels)
+            self._parties.put(labels, known)
+        return known
+
     def _route(
         self, policy: Policy, explanation: Explanation, subject: Party, stopped: Stopped
     ) -> Route:
+        terms = self._terms_of(policy, explanation)
         peer = naming.party(stopped.peer, (policy,), stopped.peer_ip)
-        # The policy itself is part of the key: another version of it is another object.
-        key = (id(policy), explanation, subject, peer)
-        known = self._routes.find(key)
+        key = (terms, subject, peer)
+        route = self._routes.find(key)
+        if route is None:
+            assert policy.alerting is not None, "asked for only where the policy alerts"
+            fingerprint = fingerprints.fingerprint(
+                self._cluster.name,
+                policy.ref,
+                direction=explanation.direction,
+                reason=explanation.reason,
+                subject=subject,
+                peer=peer,
+                group_by=policy.alerting.group_by,
+            )
+            route = Route(fingerprint, terms, subject, peer)
+            self._routes.put(key, route)
+        return route
+
+    def _terms_of(self, policy: Policy, explanation: Explanation) -> Terms:
+        key = (id(policy), explanation)
+        known = self._terms.find(key)
+        # Numbers of objects are used again: only the object itself says which policy it was.
         if known is None or known[0] is not policy:
-            known = (policy, self._new_route(policy, explanation, subject, peer))
-            self._routes.put(key, known)
+            known = (policy, _terms(self._cluster.name, policy, explanation))
+            self._terms.put(key, known)
         return known[1]
 
-    def _new_route(
-        self, policy: Policy, explanation: Explanation, subject: Party, peer: Party
-    ) -> Route:
-        alerting = policy.alerting
-        assert alerting is not None, "asked for only where the policy alerts"
-        cluster, ref = self._cluster.name, policy.ref
-        own = tuple(found for found in explanation.findings if found.policy == ref)
-        others = tuple(found for found in explanation.findings if found.policy != ref)
-        told = replace(explanation, findings=own)
-        fingerprint = fingerprints.fingerprint(
-            cluster,
-            ref,
-            direction=explanation.direction,
-            reason=explanation.reason,
-            subject=subject,
-            peer=peer,
-            group_by=alerting.group_by,
-        )
-        threshold = alerting.threshold
-        fixed = {
-            "fingerprint": fingerprint,
-            "cluster": cluster,
-            "policy": _identity(ref),
-            "project": alerting.project,
-            "direction": explanation.direction.value,
-            "reason": explanation.reason.value,
-            "subject": _party(subject),
-            "peer": _party(peer),
-            "findings": [
-                _finding(found, explanation.direction) for found in (*own, *others)[:FINDINGS]
-            ],
-            "severity": alerting.severity.value,
-            "threshold": threshold and {"count": threshold.count, "seconds": threshold.seconds},
-            "resolve_after": alerting.resolve_after,
-            "runbook": _fitting(alerting.runbook),
-        }
-        return Route(
-            fingerprint=fingerprint,
-            cluster=cluster,
-            policy=str(ref),
-            fixed=json.dumps(fixed, ensure_ascii=False, separators=(",", ":")).removesuffix("}"),
-            _tell=lambda port: told.sentence(subject.text, peer.text, port=port)[: 2 * TEXT],
-        )
+
+def _terms(cluster: str, policy: Policy, explanation: Explanation) -> Terms:
+    alerting, ref = policy.alerting, policy.ref
+    assert alerting is not None, "asked for only where the policy alerts"
+    own = tuple(found for found in explanation.findings if found.policy == ref)
+    others = tuple(found for found in explanation.findings if found.policy != ref)
+    threshold = alerting.threshold
+    fixed: dict[str, object] = {
+        "cluster": cluster,
+        "policy": _identity(ref),
+        "project": alerting.project,
+        "direction": explanation.direction.value,
+        "reason": explanation.reason.value,
+        "findings": [
+            _finding(found, explanation.direction) for found in (*own, *others)[:FINDINGS]
+        ],
+        "severity": alerting.severity.value,
+        "threshold": threshold and {"count": threshold.count, "seconds": threshold.seconds},
+        "resolve_after": alerting.resolve_after,
+        "runbook": _fitting(alerting.runbook),
+    }
+    about: dict[str, object] = {
+        "specversion": "1.0",
+        "type": messages.MATCH,
+        "source": source(cluster),
+        "subject": str(ref),
+        "datacontenttype": "application/json",
+    }
+    return Terms(
+        policy=str(ref),
+        about=_inner_json(about),
+        fixed=_inner_json(fixed),
+        told=replace(explanation, findings=own),
+    )
+
+
+def source(cluster: str) -> str:
+    """Return the source of the CloudEvents about a cluster."""
+    return f"picket/enricher/{cluster}"
+
+
+def _inner_json(fields: dict[str, object]) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[1:-1]
 
 
 def _asked_headers(policy: SubjectPolicy) -> Iterator[str]:
@@ -241,15 +279,6 @@ def _asked_headers(policy: SubjectPolicy) -> Iterator[str]:
 
 def _identity(ref: PolicyRef) -> dict[str, str]:
     return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
-
-
-def _party(party: Party) -> dict[str, str]:
-    return {
-        "kind": party.kind.value,
-        "namespace": party.namespace,
-        "name": party.app,
-        "text": party.text[:TEXT],
-    }
 
 
 def _finding(found: Finding, direction: Direction) -> dict[str, object]:

@@ -14,14 +14,13 @@ from enricher.caching import Generations
 from enricher.clusters import Cluster
 from enricher.endpoints import Endpoint, Endpoints
 from enricher.explaining import Explaining, Stopped
-from enricher.outcomes import Outcome
 from enricher.reading import NANOS, Broken
 from enricher.work import Origin, Work
 from policies.flows import POLICY_DENIED, POLICY_DENY, Direction, Event, Verdict
 from policies.model import PolicyRef
 from schemas.picket.v1 import views_pb2
 
-CELLS: Final = 65_536
+CELLS: Final = 50_000
 DENIALS: Final = 4_096
 
 _DROP_EVENT: Final = 1
@@ -57,7 +56,9 @@ class Matching:
         self._cells: Generations[object, Cell] = Generations(cells)
         self._denials: Generations[tuple[bytes, ...], Denial] = Generations(DENIALS)
 
-    def match(self, batch: reading.Batch, work: Work, origin: Origin) -> None:  # noqa: C901, PLR0912, PLR0915
+    def match(  # noqa: C901, PLR0912 - see below
+        self, batch: reading.Batch, work: Work, origin: Origin
+    ) -> None:
         """Count all flows of a record into the work under way.
 
         What cannot be read, and a flow that something goes wrong with, becomes a dead letter.
@@ -141,11 +142,11 @@ class Matching:
             time = _time(response, work)
         cell = self._cells.find(key)
         if cell is None:
-            cell = self._cell(self._stopped(response.flow, *key))
+            cell = self._cell(self._stopped(response.flow, Event.VERDICT))
             self._cells.put(key, cell)
         if time <= cell.settled:
             # Another version of the policies may have been in force then.
-            cell = self._single(self._stopped(response.flow, *key), time)
+            cell = self._single(self._stopped(response.flow, Event.VERDICT), time)
         _count(cell, response, time, work, origin)
 
     def _place_request(self, response: views_pb2.ResponseView, work: Work, origin: Origin) -> None:
@@ -154,19 +155,8 @@ class Matching:
         time = flow.time.seconds * NANOS + flow.time.nanos
         if not work.is_plausible(time):
             time = _time(response, work)
-        stopped = self._stopped(
-            flow,
-            self._endpoints.of(flow.source),
-            self._endpoints.of(flow.destination),
-            flow.IP,
-            0,
-            flow.traffic_direction,
-            flow.drop_reason_desc,
-            flow.verdict,
-            self._denial(flow),
-            event=Event.L7,
-        )
-        _count(self._single(stopped, time), response, time, work, origin)
+        cell = self._single(self._stopped(flow, Event.L7), time)
+        _count(cell, response, time, work, origin)
 
     def _cell(self, stopped: Stopped) -> Cell:
         """Return a cell for all flows like this one that come after the last change of policies."""
@@ -196,29 +186,17 @@ class Matching:
         self._cells.retain(lambda cell: subject(cell.subject) is cell.timeline)
         self._epoch = self.cluster.epoch
 
-    def _stopped(
-        self,
-        flow: views_pb2.FlowView,
-        source: Endpoint,
-        destination: Endpoint,
-        ip: bytes,
-        _port: int,
-        direction: int,
-        reason: int,
-        verdict: int,
-        denial: Denial,
-        *,
-        event: Event = Event.VERDICT,
-    ) -> Stopped:
-        way = _DIRECTIONS.get(direction)
+    def _stopped(self, flow: views_pb2.FlowView, event: Event) -> Stopped:
+        """Read a flow in full. Raises Broken, and DecodeError for parts that are none."""
+        way = _DIRECTIONS.get(flow.traffic_direction)
         if way is None:
             raise Broken("no direction")
-        source_ip, destination_ip = reading.addresses(ip)
-        if way is Direction.INGRESS:
-            subject, peer, peer_ip = destination, source, source_ip
-            names = tuple(flow.source_names)
-        else:
-            subject, peer, peer_ip = source, destination, destination_ip
+        subject = self._endpoints.of(flow.destination)
+        peer = self._endpoints.of(flow.source)
+        peer_ip, other_ip = reading.addresses(flow.IP)
+        names = tuple(flow.source_names)
+        if way is Direction.EGRESS:
+            subject, peer, peer_ip = peer, subject, other_ip
             names = tuple(flow.destination_names)
         return Stopped(
             direction=way,
@@ -228,15 +206,15 @@ class Matching:
             peer_names=names,
             peer_address=(peer_ip, peer.name or (names[0] if names else "")),
             transport=reading.transport(flow.l4),
-            verdict=Verdict(verdict),
+            verdict=Verdict(flow.verdict),
             event=event,
-            drop_reason=reason,
-            denied_by=denial.policies,
+            drop_reason=flow.drop_reason_desc,
+            denied_by=self._denial(flow).policies,
             l7=reading.request(flow.l7) if event is Event.L7 else None,
         )
 
     def _denial(self, flow: views_pb2.FlowView) -> Denial:
-        raw = tuple(flow.ingress_denied_by) or tuple(flow.egress_denied_by)
+        raw = (*flow.ingress_denied_by, *flow.egress_denied_by)
         if not raw:
             return NOBODY
         known = self._denials.find(raw)
@@ -272,7 +250,7 @@ def _port_key(layer4: views_pb2.Layer4View) -> int:
 
 
 def _time(response: views_pb2.ResponseView, work: Work) -> int:
-    """Return when a flow came up that has no time of its own, or an impossible one. Raises Broken."""
+    """Return when a flow came up that has no possible time of its own. Raises Broken."""
     moment = response.time
     time = moment.seconds * NANOS + moment.nanos
     if not work.is_plausible(time):

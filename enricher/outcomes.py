@@ -1,15 +1,30 @@
 """What became of a flow: whom it concerns, or why nobody can say.
 
-Everything here is worked out once for many flows and shared by them.
+Everything here is worked out once for many flows and shared by them. There may be tens of thousands
+of routes, so a route holds nothing that others could hold for it.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from json.encoder import encode_basestring as quoted
 
-_SENTENCES: Final = 64
-"""How many ports a route keeps a sentence for: a port scan must not fill the memory."""
+from policies.explanation import Explanation
+from policies.naming import Party
+
+SENTENCE = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """One alerting policy and one explanation: what all routes of these have in common."""
+
+    policy: str
+    """As `kind/namespace/name`."""
+    about: str
+    """Their part of the event's attributes, as JSON without the braces."""
+    fixed: str
+    """Their part of the match's fields, likewise."""
+    told: Explanation
+    """The explanation as far as it is about this policy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,23 +32,14 @@ class Route:
     """One alerting policy that a flow concerns: all of a match that does not depend on counts."""
 
     fingerprint: str
-    cluster: str
-    policy: str
-    """As `kind/namespace/name`."""
-    fixed: str
-    """The fields of `schemas.messages.Match` that do not vary, as JSON, but for the closing brace."""
-    _tell: Callable[[str], str]
-    """Says why it was stopped, naming the port that it is given, or none."""
-    _told: dict[str, str] = field(default_factory=dict)
+    terms: Terms
+    subject: Party
+    peer: Party
 
     def sentence(self, port: str) -> str:
-        """Return the sentence as a JSON string; `port` is empty where there are several."""
-        known = self._told.get(port)
-        if known is None:
-            known = json.dumps(self._tell(port), ensure_ascii=False)
-            if len(self._told) < _SENTENCES:
-                self._told[port] = known
-        return known
+        """Return why it was stopped, as a JSON string; `port` is empty where there are several."""
+        text = self.terms.told.sentence(self.subject.text, self.peer.text, port=port)
+        return quoted(text[:SENTENCE])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,6 @@ The fast reading is done by the loop of `matching` on the views; whatever it see
 comes here. Nothing here decides anything about policies.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,8 +48,12 @@ def batch(value: bytes) -> Batch:
     try:
         view = views_pb2.FlowBatchView.FromString(value)
     except protobuf.DecodeError:
-        return _piecewise(value)
-    return Batch(header=view, responses=list(enumerate(view.responses)))
+        found = _piecewise(value)
+    else:
+        found = Batch(header=view, responses=list(enumerate(view.responses)))
+    if not found.header.cluster:
+        raise Broken("a batch of flows without the name of a cluster")
+    return found
 
 
 def _piecewise(value: bytes) -> Batch:
@@ -114,8 +117,3 @@ def denied_by(raw: tuple[bytes, ...]) -> tuple[PolicyRef, ...]:
     return tuple(
         PolicyRef(policy.kind, policy.namespace, policy.name) for policy in found if policy.name
     )
-
-
-def names(messages: Iterator[str]) -> tuple[str, ...]:
-    """Return DNS names as a hashable value."""
-    return tuple(messages)

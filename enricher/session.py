@@ -31,8 +31,11 @@ GROUP: Final = "picket-enricher"
 TOPICS: Final = (topics.FLOWS.name, topics.FLOWS_RETRY.name, topics.FLOWS_RETRY_LATE.name)
 _LEAST_TRIES: Final = {topics.FLOWS_RETRY.name: 1, topics.FLOWS_RETRY_LATE.name: 2}
 POLL_SECONDS: Final = 0.2
-POLL_RECORDS: Final = 64
+ROWS: Final = 16_000
+"""A batch with so many rows is written: its matches are in memory all at once."""
+POLL_RECORDS: Final = 32
 FOLLOW_SECONDS: Final = 0.2
+MARKER_SECONDS: Final = 3.0
 LONGEST_HOLD: Final = 300.0
 GAP_REASON: Final = "log-out-of-range"
 
@@ -82,36 +85,43 @@ class Session:
         self._holds = Holds(self._consumer)
         self._progress = Progress(settings.progress_seconds)
         self._sampling = Sampling(per_row=settings.samples)
-        self._followed_at = float("-inf")
+        self._followed_at = self._passed_at = float("-inf")
+        self._after: dict[port.Partition, int] = {}
+        """What was committed last."""
         self._unsynced_since: dict[str, float] = {}
 
     def step(self) -> bool:
         """Read, match and commit one batch; return whether there was anything to do."""
         self._follow()
         self._release()
-        work = self._new_work()
+        work = Work(int(self._clock.now() * NANOS), self._sampling)
+        try:
+            began = self._read(work)
+            if began is None:
+                return False
+            committed = self._commit(work, began)
+        finally:
+            # The matching keeps its cells, and they must not remember what nobody committed.
+            work.tally.discard()
+        if not committed:
+            self._pass_markers()
+        return committed
+
+    def _read(self, work: Work) -> float | None:
+        """Fill a batch; return when it began, None if a partition of it was taken away."""
         told = self._tell_unreadable(work)
         began = self._clock.monotonic()
         timeout = POLL_SECONDS
-        try:
-            while True:
-                records = self._poll(work, timeout)
-                if self._moved(work, records):
-                    work.tally.discard()
-                    return False
-                self._take(records, work)
-                if not records or self._is_full(work, began):
-                    break
-                if not timeout:
-                    continue
+        while True:
+            records = self._poll(work, timeout)
+            if self._moved(work, records):
+                return None
+            self._take(records, work)
+            if not records or self._is_full(work, began):
+                work.told = told
+                return began
+            if timeout:
                 began, timeout = self._clock.monotonic(), 0.0
-            committed = self._commit(work, began)
-            del self._unreadable[:told]
-            return committed  # noqa: TRY300 - there is nothing to do in an else
-        except BaseException:
-            # The matching keeps its cells, and they must not remember what nobody committed.
-            work.tally.discard()
-            raise
 
     def assignment(self) -> frozenset[port.Partition]:
         """Return the partitions held now."""
@@ -138,12 +148,10 @@ class Session:
             )
         return len(self._unreadable)
 
-    def _new_work(self) -> Work:
-        return Work(int(self._clock.now() * NANOS), self._sampling)
-
     def _is_full(self, work: Work, began: float) -> bool:
         return (
             work.size >= self._settings.batch_bytes
+            or len(work.tally) >= ROWS
             or self._clock.monotonic() - began >= self._settings.batch_seconds
         )
 
@@ -211,6 +219,8 @@ class Session:
             assigned=sorted(f"{p.topic}/{p.number}" for p in assigned),
         )
         self._holds.forget(revoked)
+        for partition in revoked:
+            self._after.pop(partition, None)
         self._holds.release(assigned)
         gone = {p.number for p in revoked - assigned if p.topic == topics.FLOWS.name}
         self._progress.forget(frozenset(gone))
@@ -242,17 +252,16 @@ class Session:
         value = record.value or b""
         try:
             batch = reading.batch(value)
-            cluster = batch.header.cluster
-            if not cluster:
-                raise reading.Broken("a batch of flows without the name of a cluster")
         except reading.Broken as error:
             work.letter(self._nobody(record), str(error), value, kind="unreadable-record")
             return None
         header = batch.header
-        if header.HasField("due") and header.due.seconds > self._clock.now():
-            # A due time far off cannot be ours; it must not hold the others up.
-            if header.due.seconds - self._clock.now() < LONGEST_HOLD:
-                return Hold(until=header.due.seconds + header.due.nanos / NANOS)
+        cluster = header.cluster
+        now = self._clock.now()
+        due = header.due.seconds + header.due.nanos / NANOS
+        # A due time far off cannot be ours; it must not hold the others up.
+        if now < due < now + LONGEST_HOLD:
+            return Hold(until=due)
         if not self._is_known(cluster):
             return Hold(cluster=cluster)
         origin = Origin(
@@ -280,9 +289,7 @@ class Session:
         """Return the origin of a record that names no cluster: the only one, if there is one."""
         names = self._clusters.names()
         name = names[0] if len(names) == 1 else UNKNOWN_CLUSTER
-        return Origin(
-            partition=record.partition, offset=record.offset, cluster=name, is_read=False
-        )
+        return Origin(partition=record.partition, offset=record.offset, cluster=name, is_read=False)
 
     # Committing.
 
@@ -295,6 +302,7 @@ class Session:
         plan = self._progress.plan(work, now)
         if self._producer is None:
             self._producer = self._log.producer(f"picket-enricher-{self._settings.slot}")
+        after = {partition: following for partition, (_, following) in work.offsets.items()}
         with self._producer.transaction() as transaction:
             for outgoing in events.matches(rows, span):
                 transaction.send(outgoing)
@@ -303,12 +311,32 @@ class Session:
                     transaction.send(outgoing)
             for outgoing in (*work.retries(), *work.letters):
                 transaction.send(outgoing)
-            if work.offsets:
-                after = {partition: next_ for partition, (_, next_) in work.offsets.items()}
+            if after:
                 transaction.commit_offsets(after, self._consumer.membership())
+        self._after.update(after)
         self._progress.commit(plan)
+        del self._unreadable[: work.told]
         self._count(work, len(rows), self._clock.monotonic() - began)
         return True
+
+    def _pass_markers(self) -> None:
+        """Commit positions that only markers of transactions lie before, so that lag can be none.
+
+        A poll has just returned nothing: whatever the position has passed was no record.
+        """
+        now = self._clock.monotonic()
+        if now - self._passed_at < MARKER_SECONDS:
+            return
+        self._passed_at = now
+        passed = {
+            partition: position
+            for partition, after in self._after.items()
+            if partition not in self._holds
+            and (position := self._consumer.position(partition)) > after
+        }
+        if passed:
+            self._consumer.commit(passed)
+            self._after.update(passed)
 
     def _count(self, work: Work, matches: int, seconds: float) -> None:
         metrics = self._metrics

@@ -32,7 +32,7 @@ LATEST_AHEAD: Final = 3_600 * NANOS
 """Beyond these, a time is no time at which a flow can have been seen."""
 
 HOPELESS_NANOS: Final = (65 + 5) * NANOS
-"""No policy still under way can explain a flow older than both delays and the clocks' difference."""
+"""No policy still under way explains a flow older than both delays and the clocks' difference."""
 _RETRIES: Final = (topics.FLOWS_RETRY.name, topics.FLOWS_RETRY_LATE.name)
 DELAYS: Final = {topics.FLOWS_RETRY.name: 5.0, topics.FLOWS_RETRY_LATE.name: 60.0}
 """Seconds that a flow waits on each of the retry topics."""
@@ -137,6 +137,7 @@ class Work:
         "retried",
         "size",
         "tally",
+        "told",
         "unexplained_by_reason",
     )
 
@@ -155,6 +156,8 @@ class Work:
         self.aside = 0
         """Stopped flows that were not explained."""
         self.size = 0
+        self.told = 0
+        """How many unreadable policy records this tells of."""
         self._retries: dict[tuple[str, str, int], list[bytes]] = {}
 
     def took(self, record: port.Record) -> None:
@@ -311,9 +314,7 @@ class Work:
             due = Timestamp()
             due.FromNanoseconds(self.now + int(DELAYS[topic] * NANOS))
             for chunk in _chunks(responses):
-                batch = flows_pb2.FlowBatch(
-                    cluster=cluster, responses=chunk, tries=tries, due=due
-                )
+                batch = flows_pb2.FlowBatch(cluster=cluster, responses=chunk, tries=tries, due=due)
                 found.append(port.Outgoing(topic=topic, value=batch.SerializeToString()))
         return found
 

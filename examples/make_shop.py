@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script beside its data, not a package
 """Makes examples/shop.jsonl.gz from the recording that the tests use: python examples/make_shop.py.
 
 The recording holds a few HTTP requests that were written into it by hand in a proxy's place, with

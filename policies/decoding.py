@@ -4,7 +4,6 @@ As with the API server's JSON, null is absence and unknown fields are left alone
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 
 class PolicyRejected(Exception):
@@ -16,12 +15,27 @@ class PolicyRejected(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
 class Field:
-    """A value of the manifest with its path; None where it is absent."""
+    """A value of the manifest that knows its place; None where it is absent. Never changed.
 
-    path: str
-    value: object
+    A plain class, and the path put together only when somebody asks: ten thousand policies have
+    millions of these.
+    """
+
+    __slots__ = ("_key", "_parent", "value")
+
+    def __init__(self, key: str, value: object, parent: "Field | None" = None) -> None:
+        self._key = key
+        self._parent = parent
+        self.value = value
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the manifest, such as `spec.ingress[1].toPorts`."""
+        before = "" if self._parent is None else self._parent.path
+        if not before or self._key.startswith("["):
+            return before + self._key
+        return f"{before}.{self._key}"
 
     def reject(self, message: str) -> PolicyRejected:
         """The refusal to raise for this value."""
@@ -31,12 +45,14 @@ class Field:
         return self.value is not None
 
     def __getitem__(self, key: str) -> "Field":
-        path = f"{self.path}.{key}" if self.path else key
-        if self.value is None:
-            return Field(path, None)
-        if not isinstance(self.value, Mapping):
-            raise self.reject(f"must be an object, not {_kind(self.value)}")
-        return Field(path, self.value.get(key))
+        value = self.value
+        if type(value) is dict:
+            return Field(key, value.get(key), self)
+        if value is None:
+            return Field(key, None, self)
+        if not isinstance(value, Mapping):
+            raise self.reject(f"must be an object, not {_kind(value)}")
+        return Field(key, value.get(key), self)
 
     def entries(self) -> "Iterator[Field]":
         """The entries of a list; none where it is absent."""
@@ -45,7 +61,7 @@ class Field:
         if not isinstance(self.value, list | tuple):
             raise self.reject(f"must be a list, not {_kind(self.value)}")
         for index, entry in enumerate(self.value):
-            yield Field(f"{self.path}[{index}]", entry)
+            yield Field(f"[{index}]", entry, self)
 
     def count(self) -> int:
         """How many entries a list has; 0 where it is absent."""
@@ -67,11 +83,11 @@ class Field:
         """An object of strings; empty where it is absent."""
         result: dict[str, str] = {}
         for key, value in self.object().items():
+            if not isinstance(key, str):
+                raise self.reject(f"the key {key!r} must be a string")
             if value is not None and not isinstance(value, str):
-                raise Field(f"{self.path}.{key}", value).reject(
-                    f"must be a string, not {_kind(value)}"
-                )
-            result[key] = value or ""
+                raise Field(key, value, self).reject(f"must be a string, not {_kind(value)}")
+            result[key] = _unicode(self, value or "")
         return result
 
     def text(self, default: str = "") -> str:
@@ -80,7 +96,7 @@ class Field:
             return default
         if not isinstance(self.value, str):
             raise self.reject(f"must be a string, not {_kind(self.value)}")
-        return self.value
+        return _unicode(self, self.value)
 
     def integer(self, *, low: int, high: int, default: int = 0) -> int:
         """A whole number within bounds."""
@@ -97,6 +113,16 @@ class Field:
         if self.value is None or isinstance(self.value, bool):
             return self.value
         raise self.reject(f"must be true or false, not {_kind(self.value)}")
+
+
+def _unicode(node: Field, text: str) -> str:
+    """The text, unless it has half a surrogate pair: JSON can say so, no other text can."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise node.reject("is not valid Unicode") from error
+    return text
 
 
 def _kind(value: object) -> str:

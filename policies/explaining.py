@@ -6,6 +6,7 @@ a stable reason: another version of the policies may explain it, or an operator 
 
 from collections.abc import Iterable
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from policies.evaluating import Decision, Evaluation, Hit, Outcome, decide, evaluate
@@ -103,7 +104,7 @@ def _of_default_deny(query: Query, found: Evaluation) -> Explanation:
     return Explanation(
         direction=query.direction,
         reason=Reason.NO_RULE_ALLOWED,
-        policies=tuple(dict.fromkeys(ref for ref, _ in found.side.default_deny)),
+        policies=found.side.blockers,
         findings=_misses(query, found),
     )
 
@@ -222,20 +223,16 @@ def _denials(hits: Iterable[Hit]) -> tuple[Finding, ...]:
 
 def _misses(query: Query, found: Evaluation) -> tuple[Finding, ...]:
     """Why each rule of the policies under which nothing is allowed by default did not allow it."""
-    blockers = {ref for ref, _ in found.side.default_deny}
-    ranked: list[tuple[tuple[int, int], Finding]] = [
+    # Rules come in the order of their policies, and sorting keeps it among equals.
+    ranked = [
         rule.near_miss(query.peer, found.address, query.protocol, query.port)
-        for rule in found.side.allow
-        if rule.policy in blockers
+        for rule in found.side.insufficient
     ]
-    speaking = {finding.policy for _, finding in ranked}
-    ranked += [
-        ((10, 0), Finding(ref, path, Why.NOTHING))
-        for ref, path in found.side.default_deny
-        if ref not in speaking
-    ]
-    ranked.sort(key=lambda entry: (entry[0], entry[1].policy, entry[1].path))
-    return tuple(finding for _, finding in ranked)
+    ranked.sort(key=_rank)
+    return (*(finding for _, finding in ranked), *found.side.silent)
+
+
+_rank = itemgetter(0)
 
 
 def _policies(findings: Iterable[Finding]) -> tuple[PolicyRef, ...]:

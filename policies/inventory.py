@@ -175,26 +175,29 @@ def cidr_group(manifest: Mapping[str, object]) -> CidrGroup:
 
 
 def named_ports(manifest: Mapping[str, object]) -> tuple[NamedPorts, ...]:
-    """Of a NamedPorts object: `spec.pods`, each with `labels` and `ports`.
+    """Of a NamedPorts object: `spec.pods`, each with `namespace`, `labels` and `ports`.
 
-    A port has name, port and protocol (TCP where absent). Raises PolicyRejected.
+    Without a namespace the object's own is meant. A port has name, port and protocol (TCP where
+    absent). Raises PolicyRejected.
     """
     root = Field("", manifest)
     namespace = root["metadata"]["namespace"].text("default")
-    found = []
-    for pod in root["spec"]["pods"].entries():
-        ports = []
-        for entry in pod["ports"].entries():
-            protocol = entry["protocol"].text("TCP")
-            if protocol not in ("TCP", "UDP", "SCTP"):
-                raise entry["protocol"].reject("must be TCP, UDP or SCTP")
-            ports.append(
-                NamedPort(
-                    entry["name"].text().lower(),
-                    Protocol[protocol],
-                    entry["port"].integer(low=1, high=65535),
-                )
-            )
-        labels = _selector(pod["labels"]) or Selector()
-        found.append(NamedPorts(namespace=namespace, labels=labels, ports=tuple(ports)))
-    return tuple(found)
+    return tuple(
+        NamedPorts(
+            namespace=pod["namespace"].text(namespace),
+            labels=_selector(pod["labels"]) or Selector(),
+            ports=tuple(_named_port(entry) for entry in pod["ports"].entries()),
+        )
+        for pod in root["spec"]["pods"].entries()
+    )
+
+
+def _named_port(entry: Field) -> NamedPort:
+    protocol = entry["protocol"].text("TCP")
+    if protocol not in ("TCP", "UDP", "SCTP"):
+        raise entry["protocol"].reject("must be TCP, UDP or SCTP")
+    return NamedPort(
+        name=entry["name"].text().lower(),
+        protocol=Protocol[protocol],
+        port=entry["port"].integer(low=1, high=65535),
+    )

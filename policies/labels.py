@@ -91,7 +91,7 @@ class LabelSet:
         self.labels = labels
         self._by_source = {(source, key): value for source, key, value in reversed(parts)}
         self._by_key = {key: value for _, key, value in reversed(parts)}
-        self.pairs = tuple(self._by_key.items())
+        self.pairs = tuple(dict.fromkeys((key, value) for _, key, value in parts))
         self.namespace = self._by_source.get((K8S, NAMESPACE_KEY), "")
         self.cluster = self._by_source.get((K8S, CLUSTER_KEY), "")
         self.reserved = frozenset(key for source, key, _ in parts if source == RESERVED)

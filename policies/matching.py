@@ -117,7 +117,7 @@ class PeerMatch:
         return self._selector is not None and self._selector.matches(peer)
 
     def missed(self, peer: LabelSet) -> int:
-        """How many of its conditions the peer does not meet."""
+        """How many of its conditions a peer that it does not match fails to meet."""
         if self._selector is None or peer.is_outside:
             return FAR
         return self._selector.missed(peer)
@@ -167,7 +167,12 @@ class CompiledRule:
 
     def matches_peer(self, peer: LabelSet, address: Address | None) -> bool:
         """Whether the rule is about this peer."""
-        return self.peers is None or any(match.matches(peer, address) for match in self.peers)
+        if self.peers is None:
+            return True
+        for match in self.peers:  # noqa: SIM110 (a generator would cost as much again)
+            if match.matches(peer, address):
+                return True
+        return False
 
     def is_about_anyone(self) -> bool:
         """Whether it names no peer in particular."""
@@ -185,7 +190,7 @@ class CompiledRule:
         """The spans that have the port; None where the rule does not limit ports."""
         if self.ports is None:
             return None
-        return tuple(span for span in self.ports if span.has(protocol, port))
+        return tuple([span for span in self.ports if span.has(protocol, port)])
 
     def finding(self, why: Why, path: str = "") -> Finding:
         """What this rule has to do with a flow: one object for each answer, since they are kept."""
@@ -212,7 +217,9 @@ class CompiledRule:
         if self.peers == () or self.ports == ():
             return (9, 0), self.finding(Why.NOTHING)
         if not self.matches_peer(peer, address):
-            distance = min((match.missed(peer) for match in self.peers or ()), default=FAR)
+            distance = FAR
+            for match in self.peers or ():
+                distance = min(distance, match.missed(peer))
             spans = self.spans(protocol, port)
             if spans is None:
                 return (4, distance), self.finding(Why.PEER)

@@ -17,7 +17,7 @@ class Enforcement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The defaults are those of Cilium 1.19 in Kubernetes."""
+    """The defaults are those of Cilium 1.19 in Kubernetes, but for the host firewall."""
 
     cluster_name: str = ""
     """Cilium's own name of the cluster; empty: that of the subject's identity."""
@@ -26,7 +26,12 @@ class Options:
     """`allow-localhost`: the host reaches local endpoints unless a rule denies it."""
     default_local_cluster: bool = True
     """`policy-default-local-cluster`: peer selectors that name no cluster mean the local one."""
-    host_firewall: bool = False
+    host_firewall: bool = True
+    """`enable-host-firewall`: policies by nodeSelector are enforced at the host.
+
+    On unless known to be off: where it is off, nothing is stopped at the host that would have to be
+    explained.
+    """
     node_selector_labels: bool = False
     """`enable-node-selector-labels`: fromNodes and toNodes are taken."""
 
@@ -50,6 +55,6 @@ def parse(manifest: Mapping[str, object]) -> Options:
         enforcement=Enforcement(mode),
         host_always_allowed=localhost != "policy",
         default_local_cluster=spec["policyDefaultLocalCluster"].boolean() is not False,
-        host_firewall=spec["enableHostFirewall"].boolean() is True,
+        host_firewall=spec["enableHostFirewall"].boolean() is not False,
         node_selector_labels=spec["enableNodeSelectorLabels"].boolean() is True,
     )

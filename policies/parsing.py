@@ -27,6 +27,7 @@ from policies.model import (
 __all__ = ["PolicyRejected", "parse"]
 
 _DEFAULT_NAMESPACE: Final = "default"
+_AUTHENTICATING: Final = frozenset({"required", "test-always-fail"})
 
 
 def parse(manifest: Mapping[str, object], *, node_selector_labels: bool = False) -> Policy:
@@ -176,5 +177,5 @@ def _entry(
         peers=found,
         ports=limits,
         ports_text=text,
-        requires_auth=authentication == "required",
+        requires_auth=authentication in _AUTHENTICATING,
     )

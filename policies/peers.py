@@ -47,7 +47,8 @@ def of_rule(
     kinds: tuple[str, ...] = _KINDS
     if direction is Direction.EGRESS:
         kinds += _EGRESS_KINDS[: 1 if deny else 2]
-    given = [f"{prefix}{kind}" for kind in kinds if node[f"{prefix}{kind}"]]
+    written = node.object()
+    given = [name for kind in kinds if written.get(name := f"{prefix}{kind}") is not None]
     filled = [kind for kind in given if node[kind].count()]
     if len(filled) > 1:
         raise node.reject(f"combining {filled[0]} and {filled[1]} is not supported")

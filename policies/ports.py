@@ -163,6 +163,7 @@ def to_ports(
         if not deny:
             _check_proxying(entry, direction)
             l7 = http_rules.l7_rules(rules, entry.path, direction, of_nodes=of_nodes)
+            l7 = l7 or _proxying(entry)
         has_rules = not deny and http_rules.are_given(rules)
         is_dns = bool(rules and not deny and rules["dns"].count())
         if has_rules and rules["dns"] and not entry["ports"].count():
@@ -197,6 +198,15 @@ def _check_proxying(entry: Field, direction: Direction) -> None:
     for name in names.entries():
         if not name.text():
             raise name.reject("an empty server name is not allowed")
+
+
+def _proxying(entry: Field) -> L7Rules | None:
+    """What hands traffic to a proxy without L7 rules: not evaluated beyond that."""
+    if entry["serverNames"].count():
+        return L7Rules(path=entry.path, unevaluated="server names")
+    if entry["listener"]:
+        return L7Rules(path=entry.path, unevaluated="listener")
+    return None
 
 
 def _check_l7_port(item: Field, where: Port, end: int, *, is_dns: bool) -> None:

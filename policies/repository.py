@@ -5,26 +5,24 @@ made anew only when an object that concerns it changes. Not safe for threads.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
 from policies import compiling, inventory, options, parsing
-from policies import labels as lbl
-from policies.decoding import PolicyRejected
+from policies.decoding import Field, PolicyRejected
+from policies.indexing import Index
 from policies.inventory import Fact, Inventory, NamedPort
 from policies.labels import LabelSet
 from policies.model import KINDS, Need, Policy, PolicyRef, Rule
 from policies.options import Options
-from policies.selectors import Operator, Selector
 from policies.subjects import SubjectPolicy
 from policies.timelines import History, SubjectTimeline
 
 _MAX_SUBJECTS: Final = 200_000
 """Beyond that many label sets all are forgotten: identities come and go."""
 _MAX_INVENTORIES: Final = 64
-_MAX_INDEXED_VALUES: Final = 8
 
 _FACTS: Final[dict[str, Callable[[Mapping[str, object]], Fact]]] = {
     "Service": inventory.service,
@@ -43,9 +41,6 @@ _CONCERNS: Final = {
 AGENT_OPTIONS: Final = "AgentOptions"
 NAMESPACE: Final = "Namespace"
 """Taken and not kept: an identity carries the labels of its namespace."""
-
-_Shelf = tuple[str | None, tuple[str, str] | None]
-"""Where the index keeps a rule: its namespace, and a label that its subjects must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ class Repository:
         self._options: dict[str, History[Options]] = {}
         self._policies: dict[str, History[_Installed]] = {}
         self._facts: dict[str, tuple[Need, History[Fact]]] = {}
-        self._shelves: dict[_Shelf, dict[str, None]] = {}
+        self._index = Index()
         self._timelines: dict[LabelSet, SubjectTimeline] = {}
         self._needs: dict[LabelSet, frozenset[Need]] = {}
         self._by_namespace: dict[str, set[LabelSet]] = {}
@@ -95,7 +90,7 @@ class Repository:
             self._take(key, manifest, since)
         except PolicyRejected as error:
             self._rejected[key] = error
-            if manifest.get("kind") in KINDS:
+            if key in self._policies:
                 self._put_policy(key, None, since)
             raise
 
@@ -159,7 +154,7 @@ class Repository:
                 self._put_fact(key, need, kept)
 
     def _take(self, key: str, manifest: Mapping[str, object], since: float | None) -> None:
-        kind = manifest.get("kind")
+        kind = Field("", manifest)["kind"].text()
         if kind in KINDS:
             policy = parsing.parse(manifest, node_selector_labels=True)
             numbers = tuple(next(self._numbers) for _ in policy.rules)
@@ -167,7 +162,7 @@ class Repository:
         elif kind == AGENT_OPTIONS:
             history = self._options.get(key, History())
             self._put_options(key, history.put(since, options.parse(manifest)))
-        elif isinstance(kind, str) and kind in _FACTS:
+        elif kind in _FACTS:
             _, facts = self._facts.get(key, (None, History()))
             self._put_fact(key, _CONCERNS[kind], facts.put(since, _FACTS[kind](manifest)))
 
@@ -185,19 +180,16 @@ class Repository:
     def _store_policy(self, key: str, old: History[_Installed], new: History[_Installed]) -> None:
         if new == old:
             return
-        for shelf in _shelves(old):
-            entries = self._shelves.get(shelf, {})
-            entries.pop(key, None)
-            if not entries:
-                self._shelves.pop(shelf, None)
+        before = [installed.policy for installed in old.values()]
+        after = [installed.policy for installed in new.values()]
+        self._index.remove(key, before)
+        self._index.add(key, after)
         if new.versions:
             self._policies[key] = new
-            for shelf in _shelves(new):
-                self._shelves.setdefault(shelf, {})[key] = None
         else:
             self._policies.pop(key, None)
-        for installed in {*old.values(), *new.values()}:
-            self._forget_subjects(installed.policy)
+        for policy in (*before, *after):
+            self._forget_subjects(policy)
 
     def _put_fact(self, key: str, need: Need, history: "History[Fact]") -> None:
         old = self._facts.get(key)
@@ -223,7 +215,7 @@ class Repository:
     def _forget_subjects(self, policy: Policy) -> None:
         namespace = policy.ref.namespace
         known: Iterable[LabelSet] = self._timelines
-        if namespace:
+        if namespace and not any(rule.subject.is_universal() for rule in policy.rules):
             known = self._by_namespace.get(namespace, set())
         for labels in [ls for ls in known if any(r.subject.matches(ls) for r in policy.rules)]:
             self._forget(labels)
@@ -243,7 +235,7 @@ class Repository:
     def _timeline(
         self, labels: LabelSet, named_ports: tuple[NamedPort, ...] | None
     ) -> SubjectTimeline:
-        histories = [self._policies[key] for key in self._candidates(labels)]
+        histories = [self._policies[key] for key in self._index.candidates(labels)]
         chosen = [history for history in histories if _concerns(history, labels)]
         needs = frozenset(
             need
@@ -263,17 +255,6 @@ class Repository:
         return SubjectTimeline(
             changes, lambda at: self._compile(labels, chosen, needs, named_ports, at)
         )
-
-    def _candidates(self, labels: LabelSet) -> Iterator[str]:
-        shelves = self._shelves
-        namespaces = (None, labels.namespace) if labels.namespace else (None,)
-        seen: dict[str, None] = {}
-        for namespace in namespaces:
-            seen.update(shelves.get((namespace, None), {}))
-            for pair in labels.pairs:
-                if found := shelves.get((namespace, pair)):
-                    seen.update(found)
-        return iter(seen)
 
     def _compile(
         self,
@@ -354,34 +335,3 @@ def _concerns(history: History[_Installed], labels: LabelSet) -> bool:
         for installed in history.values()
         for rule in installed.policy.rules
     )
-
-
-def _shelves(history: History[_Installed]) -> set[_Shelf]:
-    return {
-        shelf
-        for installed in history.values()
-        for rule in installed.policy.rules
-        for shelf in _shelves_of(rule.subject, installed.policy.ref.namespace)
-    }
-
-
-def _shelves_of(selector: Selector, namespace: str) -> Iterator[_Shelf]:
-    """Where subjects of this selector will look: each has one of these pairs of labels."""
-    if any((r.source, r.key) == (lbl.RESERVED, "all") for r in selector.requirements):
-        yield (None, None)
-        return
-    within = namespace or None
-    best: frozenset[str] | None = None
-    key = ""
-    for requirement in selector.requirements:
-        if requirement.operator is not Operator.IN:
-            continue
-        if len(requirement.values) > _MAX_INDEXED_VALUES:
-            continue
-        if best is None or key == lbl.NAMESPACE_KEY:
-            best, key = requirement.values, requirement.key
-    if best is None:
-        yield (within, None)
-        return
-    for value in best:
-        yield (within, (key, value))

@@ -68,7 +68,7 @@ def _requirements(node: Field, flavour: str) -> tuple[Requirement, ...]:
     read_key = _KEYS[flavour]
     found: list[Requirement] = []
     labels = node["matchLabels"]
-    for text, value in labels.strings().items():
+    for text, value in sorted(labels.strings().items()):
         source, key = read_key(text)
         _check_key(labels, source, key)
         _check_value(labels, value)

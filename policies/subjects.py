@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from policies import addresses
 from policies.addresses import PrefixTable
 from policies.flows import Direction, Protocol
-from policies.matching import CompiledRule
+from policies.matching import CompiledRule, Finding, Why
 from policies.model import Policy, PolicyRef
 
 _LAST_PORT = 65535
@@ -18,11 +18,13 @@ class DirectionPolicy:
     __slots__ = (
         "_tables",
         "allow",
-        "default_deny",
+        "blockers",
         "deny",
         "enforced",
         "has_rules",
         "host_allowed",
+        "insufficient",
+        "silent",
     )
 
     def __init__(
@@ -38,8 +40,16 @@ class DirectionPolicy:
         """Whether what nothing allows is denied."""
         self.has_rules = has_rules
         """Whether any policy says anything about this direction."""
-        self.default_deny = default_deny
-        """The policies that put the subject under default deny, each with the path of its rule."""
+        self.blockers = tuple(dict.fromkeys(ref for ref, _ in default_deny))
+        """The policies that put the subject under default deny."""
+        blocking = frozenset(self.blockers)
+        self.insufficient = tuple(rule for rule in allow if rule.policy in blocking)
+        """Their allowing rules: where none matches, each has a reason why it does not."""
+        speaking = {rule.policy for rule in self.insufficient}
+        self.silent = tuple(
+            Finding(ref, path, Why.NOTHING) for ref, path in default_deny if ref not in speaking
+        )
+        """Those that have no such rule."""
         self.allow = allow
         self.deny = deny
         self.host_allowed = False

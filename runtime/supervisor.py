@@ -37,6 +37,11 @@ Listener = Callable[[str, str], None]
 """Told (name of the child, one line of its output), on a thread of that child."""
 
 
+def log_crash(name: str, how: str, again_in: float) -> None:
+    """Say in the log that a child crashed, and in how many seconds it is started again."""
+    log.error("a stage crashed", stage=name, how=how, again_in=again_in)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
     """How one stage is started."""
@@ -67,6 +72,7 @@ class Supervisor:
     children: tuple[Child, ...]
     environment: Mapping[str, str]
     listener: Listener
+    crashed: Callable[[str, str, float], None] = log_crash
     clock: clocks.Clock = clocks.SYSTEM
     stop_seconds: float = STOP_SECONDS
     _running: list[_Running] = field(default_factory=list)
@@ -176,7 +182,7 @@ class Supervisor:
         if now - running.started >= STEADY_SECONDS:
             running.backoff = FIRST_BACKOFF_SECONDS
         running.due = now + running.backoff
-        log.error("a stage crashed", stage=name, how=_how(code), again_in=running.backoff)
+        self.crashed(name, _how(code), running.backoff)
         running.backoff = min(running.backoff * 2, LAST_BACKOFF_SECONDS)
 
     def _reap(self, running: _Running) -> None:

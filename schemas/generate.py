@@ -37,7 +37,8 @@ def stale() -> list[Path]:
         return [
             path
             for path in generate(fresh)
-            if not (ROOT / path).is_file() or (ROOT / path).read_bytes() != (fresh / path).read_bytes()
+            if not (ROOT / path).is_file()
+            or (ROOT / path).read_bytes() != (fresh / path).read_bytes()
         ]
 
 

@@ -22,7 +22,9 @@ def main() -> int:
         environment = {**os.environ, "PICKET_NOT_RUN": str(missing)}
         parts = subprocess.Popen([sys.executable, "-m", "tests.parts", "build"], cwd=ROOT)
         try:
-            code = subprocess.run(["make", "check"], cwd=ROOT, env=environment, check=False).returncode
+            code = subprocess.run(
+                ["make", "check"], cwd=ROOT, env=environment, check=False
+            ).returncode
             if code:
                 return code
             say("the checks are fine; waiting for the parts", started)

@@ -52,7 +52,8 @@ class Endpoint:
         """Raises UserError where the certificates cannot be read."""
         self.project = project.project
         self._settings = project
-        verify: ssl.SSLContext | bool = True
+        # Without TLS there is nothing to verify, and loading all certificates takes its time.
+        verify: ssl.SSLContext | bool = project.url.startswith("https:")
         if project.ca_file is not None:
             try:
                 verify = ssl.create_default_context(cafile=str(project.ca_file))
@@ -122,7 +123,7 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
-def _meaning(response: httpx.Response, *, resolves: bool) -> Answer:
+def _meaning(response: httpx.Response, *, resolves: bool) -> Answer:  # noqa: PLR0911 - a table
     status = response.status_code
     reason = f"{status} {response.reason_phrase}".strip()
     if response.is_success:

@@ -61,7 +61,7 @@ class Stand:
     events: int
 
 
-def decide(stand: Stand, *, now: int) -> Post | Wait:
+def decide(stand: Stand, *, now: int) -> Post | Wait:  # noqa: PLR0911 - a table
     """Return what comes next. A trigger always goes before a resolve."""
     if stand.wanted not in {Wanted.OPEN, Wanted.CLOSED}:
         return Wait(None)

@@ -1,4 +1,4 @@
-"""Changes of status, by a person or by quiet: the alert, its history, its event and its delivery."""
+"""Changes of status by a person or by quiet: alert, history, event and delivery together."""
 
 from collections.abc import Collection, Sequence
 from typing import Any

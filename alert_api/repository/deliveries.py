@@ -61,20 +61,16 @@ def standings(connection: sa.Connection, projects: Sequence[str]) -> dict[str, S
         sa.select(_endpoints).where(bulk.among(connection, _endpoints.c.project, projects))
     )
     known = {row.project: row for row in rows}
-    waiting: dict[str, int] = dict(
-        connection.execute(
-            sa.select(_deliveries.c.project, sa.func.count())
-            .join(_alerts, _alerts.c.id == _deliveries.c.alert_id)
-            .where(
-                bulk.among(connection, _deliveries.c.project, projects),
-                _deliveries.c.due.is_not(None),
-                _deliveries.c.told != _deliveries.c.wanted,
-            )
-            .group_by(_deliveries.c.project)
+    undelivered = connection.execute(
+        sa.select(_deliveries.c.project, sa.func.count())
+        .where(
+            bulk.among(connection, _deliveries.c.project, projects),
+            _deliveries.c.due.is_not(None),
+            _deliveries.c.told != _deliveries.c.wanted,
         )
-        .tuples()
-        .all()
+        .group_by(_deliveries.c.project)
     )
+    waiting: dict[str, int] = dict(undelivered.all())
     return {
         project: _standing(known.get(project), waiting=waiting.get(project, 0))
         for project in projects

@@ -1,4 +1,4 @@
-"""From where each partition is read on: locked before anything else, moved only from where it is."""
+"""From where each partition is read on: locked before all else, moved only from where it is."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

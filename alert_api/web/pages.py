@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode
 import fastapi
 import jinja2
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from alert_api import events, faults, states
@@ -99,8 +100,8 @@ def router(service: Service) -> APIRouter:
 class _PageQuery(payloads.ListQuery):
     """As the API's, but an empty field of the form asks nothing."""
 
-    status: list[AlertStatus | str] = []  # type: ignore[assignment]
-    severity: list[Severity | str] = []  # type: ignore[assignment]
+    status: list[AlertStatus | str] = Field(default=[], max_length=10)  # type: ignore[assignment]
+    severity: list[Severity | str] = Field(default=[], max_length=10)  # type: ignore[assignment]
     sort: Order | str = Order.NEWEST  # type: ignore[assignment]
 
     def as_list(self) -> payloads.ListQuery:

@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,13 +22,14 @@ from runtime.clock import Clock
 COOKIE = "picket_session"
 COOKIE_SECONDS = 7 * 24 * 3600
 MAX_BODY = 64 * 1024
+TOO_LARGE = f"a body has at most {MAX_BODY} bytes"
 MAX_QUERY = 8 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -80,10 +80,6 @@ class _Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class Guard:
     """The outermost layer of the application."""
 
@@ -111,11 +107,12 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, send_with_headers)
             return
-        try:
-            await self._app(scope, _limited(receive), send_with_headers)
-        except _TooLarge:
-            large = errors.problem(scope["path"], headers, 413, f"a body has {MAX_BODY} bytes")
+        whole = await _read(receive)
+        if whole is None:
+            large = errors.problem(scope["path"], headers, 413, TOO_LARGE)
             await large(scope, receive, send_with_headers)
+            return
+        await self._app(scope, whole, send_with_headers)
 
     def _answer(self, scope: Scope, headers: Headers) -> Response | None:
         """Return the answer to a request that goes no further."""
@@ -133,6 +130,10 @@ class Guard:
         )
 
     def _refusal(self, scope: Scope, headers: Headers) -> _Refusal | None:
+        """Return why a request may not pass, or None."""
+        return self._malformed(scope, headers) or self._unidentified(scope, headers)
+
+    def _malformed(self, scope: Scope, headers: Headers) -> _Refusal | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _name(hosts[0]) not in self._hosts:
             return _Refusal(421, "this server is not called by that host name; see --hosts")
@@ -141,7 +142,10 @@ class Guard:
             return _Refusal(400, "the address is too long, or holds a NUL")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            return _Refusal(413, f"a body has at most {MAX_BODY} bytes")
+            return _Refusal(413, TOO_LARGE)
+        return None
+
+    def _unidentified(self, scope: Scope, headers: Headers) -> _Refusal | None:
         authorization = headers.get("authorization")
         if authorization is not None:
             scheme, _, given = authorization.partition(" ")
@@ -152,7 +156,7 @@ class Guard:
             return _unauthorized(
                 "send the token as 'Authorization: Bearer ...', or open the link with it once"
             )
-        if scope["method"] not in SAFE and not self._is_own_page(headers, hosts[0]):
+        if scope["method"] not in SAFE and not self._is_own_page(headers):
             return _Refusal(403, "a change must come from this server's own page")
         return None
 
@@ -163,12 +167,12 @@ class Guard:
             return False
         return COOKIE in cookie and self._access.is_session(cookie[COOKIE].value)
 
-    def _is_own_page(self, headers: Headers, host: str) -> bool:
+    def _is_own_page(self, headers: Headers) -> bool:
         origin = headers.get("origin")
         if origin is None:
             return headers.get("sec-fetch-site") == "same-origin"
         parts = urlsplit(origin)
-        return parts.netloc.lower() == host.lower() and parts.scheme in {"http", "https"}
+        return parts.netloc.lower() == headers["host"].lower() and parts.scheme in {"http", "https"}
 
     def _sign_in(self, scope: Scope) -> Response | None:
         """Return the answer to the link with the token: a cookie, and the address without it."""
@@ -204,16 +208,28 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _limited(receive: Receive) -> Receive:
-    """Stop a body that is longer than allowed, whatever its headers said."""
-    seen = 0
+async def _read(receive: Receive) -> Receive | None:
+    """Read a request's body; return what gives it to the application, or None: it is too long.
 
-    async def limited() -> Any:
-        nonlocal seen
+    Before the application, since an error while it reads would be answered in its own way.
+    """
+    body = b""
+    more = True
+    while more:
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY:
-            raise _TooLarge
-        return message
+        if message["type"] != "http.request":
+            break
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            return None
+    given = False
 
-    return limited
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,10 @@ def build(
     into: Path,
     at_least: str,
     sources: Mapping[str, Path] | None = None,
-    tests: Sequence[str] = (),
 ) -> None:
     """Build programs, by name and package, in a copy of the module and put them into a folder.
 
-    `sources` are folders of our own that are laid into the copy first; `tests` are packages whose
-    tests must pass there. Raises Missing.
+    `sources` are folders of our own that are laid into the copy first. Raises Missing.
     """
     label = (module.path.rpartition("/")[2], module.version)
     go = toolchain(at_least)
@@ -79,13 +77,6 @@ def build(
             folder.chmod(0o755)  # the module cache is read-only
         for name, source in (sources or {}).items():
             shutil.copytree(source, copy / name)
-        for package in tests:
-            cache.run(
-                [str(go.program), "test", package],
-                label=label,
-                cwd=copy,
-                environment=go.environment,
-            )
         for name, package in programs.items():
             cache.say(*label, f"building {name}")
             command = [str(go.program), "build", "-buildvcs=false", "-p", PARALLEL]

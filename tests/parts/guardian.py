@@ -48,6 +48,11 @@ def stop(guardian: subprocess.Popen[bytes], *, kill: bool = False) -> None:
     guardian.wait(TERMINATE_SECONDS + 10)
 
 
+def freeze(guardian: subprocess.Popen[bytes]) -> None:
+    """Stop the server's clock (SIGSTOP), or let it go on where it stands still."""
+    guardian.send_signal(signal.SIGUSR2)
+
+
 def session_pid() -> int:
     """Return the process of the whole test session: xdist's controller, else this one."""
     return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
@@ -55,9 +60,16 @@ def session_pid() -> int:
 
 def _main(watched: int, folder: Path, command: Sequence[str]) -> int:
     asked: list[int] = []
+    frozen: list[bool] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, lambda got, _frame: asked.append(got))
+
+    def toggle(_got: int, _frame: object) -> None:
+        child.send_signal(signal.SIGCONT if frozen else signal.SIGSTOP)
+        frozen[:] = [] if frozen else [True]
+
     child = subprocess.Popen(command, preexec_fn=_die_with_parent)  # noqa: PLW1509 - one thread
+    signal.signal(signal.SIGUSR2, toggle)
     while child.poll() is None:
         if asked:
             _end(child, kill=signal.SIGUSR1 in asked)

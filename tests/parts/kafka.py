@@ -17,7 +17,7 @@ import time
 import uuid
 import warnings
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
@@ -200,10 +202,36 @@ class Broker:
         if process is not None:
             guardian.stop(process, kill=kill)
 
+    def freeze(self) -> None:
+        """Have it hang with its connections open, or go on again."""
+        if self._guardian is not None:
+            guardian.freeze(self._guardian)
+
     def restart(self, *, kill: bool = False) -> None:
         """Stop and start it with the same data and ports."""
         self.stop(kill=kill)
         self.start()
+
+    def add_scram_user(self, user: str, password: str) -> None:
+        """Let a user sign in with SCRAM."""
+        from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+
+        with self.admin() as admin:
+            # The broker takes one mechanism a user and request.
+            for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+                change = UserScramCredentialUpsertion(user, mechanism, password)
+                problem = admin.alter_user_scram_credentials([change])[user]
+                assert problem is None, problem
+
+    def make_topic(self, name: str, configs: Mapping[str, str], *, partitions: int = 1) -> None:
+        """Make a topic as an operator might."""
+        with self.admin() as admin:
+            topic = {"num_partitions": partitions, "replication_factor": 1, "configs": configs}
+            admin.create_topics({name: topic}, wait_for_metadata=True)
+
+    def admin(self) -> client.KafkaAdminClient:
+        """Return an administrator's client; a context manager."""
+        return client.KafkaAdminClient(bootstrap_servers=self.bootstrap)
 
     @property
     def log(self) -> Path:
@@ -254,6 +282,17 @@ def new(folder: Path, *, jvm: Sequence[str] = JVM) -> Broker:
         PROPERTIES.format(user=USER, password=PASSWORD, **values)
     )
     return Broker(folder=folder, ports=ports, jvm=tuple(jvm))
+
+
+def unsecured_token(subject: str, *, seconds: int = 600) -> str:
+    """Return an unsigned token as the broker's built-in validator for development takes them."""
+    now = int(time.time())
+
+    def part(fields: Mapping[str, object]) -> str:
+        return urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+
+    claims = {"sub": subject, "iat": now, "exp": now + seconds}
+    return f"{part({'alg': 'none'})}.{part(claims)}."
 
 
 @contextlib.contextmanager

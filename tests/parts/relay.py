@@ -4,6 +4,7 @@ Relay dies with the test session. It needs a peer service to learn nodes from: t
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -175,6 +176,23 @@ def programs() -> Programs:
     """Return relay and hubble, building them where they are not there yet. Raises Missing."""
     home = cache.part("hubble", f"{VERSION}-{RECIPE}", _build)
     return Programs(relay=home / "hubble-relay", hubble=home / "hubble")
+
+
+def reference() -> Path:
+    """Return Hubble's own observer as a program: see reference/main.go. Raises Missing."""
+    return beside("reference", Path(__file__).parent / "reference")
+
+
+def beside(name: str, source: Path) -> Path:
+    """Return a Go program of our own that is built with Cilium's packages. Raises Missing."""
+    written = b"".join(path.read_bytes() for path in sorted(source.glob("*.go")))
+    version = f"{VERSION}-{hashlib.sha256(written).hexdigest()[:12]}"
+
+    def build(folder: Path) -> None:
+        place = f"picket-{name}"
+        go.build(MODULE, {name: f"./{place}"}, into=folder, at_least=GO, sources={place: source})
+
+    return cache.part(name, version, build) / name
 
 
 def certify(folder: Path, *, mutual: bool = False) -> Tls:

@@ -43,12 +43,13 @@ class Recorded:
     allowed_by: tuple[PolicyRef, ...]
 
 
-def policies() -> Repository:
+def policies(name: str = "policies.yaml") -> Repository:
     """The policies under which the recordings were made."""
     repository = Repository()
-    documents = YAML(typ="safe").load_all((CAPTURES / "policies.yaml").read_text())
-    for index, manifest in enumerate(documents):
-        repository.apply(str(index), manifest, since=None)
+    documents = YAML(typ="safe").load_all((CAPTURES / name).read_text())
+    for number, document in enumerate(documents):
+        for index, manifest in enumerate(document.get("items", [document])):
+            repository.apply(f"{number}/{index}", manifest, since=None)
     return repository
 
 

@@ -92,3 +92,8 @@ def test_a_policy_without_the_annotation_is_silent():
             assert all(subject.policy(ref).alerting is None for ref in found.policies)
             return
     pytest.fail("the recording has a denial of bare-no-alert")
+
+
+def test_policies_as_written_are_those_that_the_api_server_held():
+    """Whether they come from a folder or from the cluster makes no difference."""
+    assert captures.policies("policies-in-force.yaml").policies() == captures.policies().policies()

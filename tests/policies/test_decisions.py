@@ -220,8 +220,15 @@ def test_named_ports_are_the_subjects_own_on_ingress_and_everybodys_on_egress():
 
     own = {
         "kind": "NamedPorts",
-        "metadata": {"namespace": "shop"},
-        "spec": {"pods": [{"labels": {"app": "web"}, "ports": [{"name": "http", "port": 8080}]}]},
+        "spec": {
+            "pods": [
+                {
+                    "namespace": "shop",
+                    "labels": {"app": "web"},
+                    "ports": [{"name": "http", "port": 8080}],
+                }
+            ]
+        },
     }
     inward = a_policy(ingress=[{"toPorts": ports("HTTP/TCP")}])
     outward = a_policy(egress=[{"toPorts": ports("http/TCP")}])
@@ -280,11 +287,12 @@ def test_a_clusterwide_empty_selector_selects_health_but_not_the_host():
     policy = a_clusterwide_policy(subject={}, ingress=[{}])
     health = LabelSet.of(["reserved:health"])
     firewall = Options(cluster_name="c1", host_firewall=True)
+    none = Options(cluster_name="c1", host_firewall=False)
     assert ingress(API, policy, subject=health) == "default-deny"
     assert ingress(WORLD, policy, subject=HOST, options=firewall) == "allowed"
     policy["spec"]["nodeSelector"] = policy["spec"].pop("endpointSelector")
     assert ingress(WORLD, policy, subject=HOST, options=firewall) == "default-deny"
-    assert ingress(WORLD, policy, subject=HOST) == "allowed"
+    assert ingress(WORLD, policy, subject=HOST, options=none) == "allowed"
     assert ingress(API, policy, subject=health) == "allowed"
 
 

@@ -138,6 +138,12 @@ def test_audit_is_explained_as_what_it_would_have_been():
     newer = Observed(verdict=Verdict.AUDIT, denied_by=(ref(),))
     assert explained(denied, observed=newer).would_be is Reason.DENIED_BY
     assert unexplained(a_policy(ingress=[from_app("batch")]), observed=AUDITED)
+    asking = a_policy(ingress=[{**from_app("batch"), "authentication": {"mode": "required"}}])
+    assert explained(asking, observed=AUDITED).would_be is Reason.AUTH_REQUIRED
+    groups = a_policy(ingress=[from_app("batch")], ingressDeny=[{"fromGroups": [{}]}])
+    assert unexplained(groups, observed=AUDITED) == "not-evaluated:groups"
+    unknown = Observed(verdict=Verdict.AUDIT, denied_by=(ref("gone"),))
+    assert unexplained(denied, observed=unknown) == "denied-by-unknown-policy"
 
 
 def test_a_refused_request_names_the_rules_that_it_failed():

@@ -104,7 +104,7 @@ damaged = st.sampled_from([FULL, PLAIN, *FACTS]).flatmap(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(damaged)
 def test_a_damaged_object_is_taken_or_refused(manifest):
     """And what is taken can be asked."""

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from policies import dnsnames, scenarios
+from policies import parsing, scenarios
+from policies.dnsnames import DnsPattern
 from policies.labels import LabelSet
+from policies.model import FqdnPeer
 
 CORPUS = Path(__file__).parents[1] / "data" / "oracle" / "dev.jsonl.gz"
 SCENARIOS = 1541
@@ -109,19 +111,26 @@ def test_names_match_the_patterns_that_the_engine_matched():
     """The engine labelled each address with the selectors that its names meet."""
     compared = 0
     for scenario in _corpus():
-        known = {
-            dnsnames.canonical(entry.get("matchName") or entry.get("matchPattern") or "")
-            for manifest in scenario["policies"]
-            for spec in [manifest.get("spec"), *(manifest.get("specs") or [])]
-            for rule in (spec or {}).get("egress") or []
-            for entry in rule.get("toFQDNs") or []
-        }
+        known = _patterns(scenario)
         for endpoint in (scenario.get("endpoints") or {}).values():
             if endpoint["kind"] != "fqdn":
                 continue
             theirs = LabelSet.of(endpoint["labels"]).fqdns
             names = endpoint["dns_names"]
-            ours = {p for p in known if any(dnsnames.DnsPattern(p).matches(n) for n in names)}
+            ours = {p.text for p in known if any(p.matches(name) for name in names)}
             assert ours == theirs, (scenario["id"], names)
             compared += 1
     assert compared > 100
+
+
+def _patterns(scenario: dict[str, Any]) -> set[DnsPattern]:
+    refused = {entry["index"] for entry in scenario["rejected"]}
+    return {
+        peer.pattern
+        for index, manifest in enumerate(scenario["policies"])
+        if index not in refused
+        for rule in parsing.parse(manifest).rules
+        for entry in rule.egress.allow
+        for peer in entry.peers or ()
+        if isinstance(peer, FqdnPeer)
+    }

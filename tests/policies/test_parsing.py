@@ -88,6 +88,73 @@ def rejection(manifest: dict) -> PolicyRejected:
             "spec.egress[0].toFQDNs[0]",
             {"egress": [{"toFQDNs": [{"matchPattern": "*", "matchName": "a"}]}]},
         ),
+        (
+            "spec.egress[0].toPorts[0]",
+            {"egress": [{"toPorts": [{"rules": {"dns": [{"matchPattern": "*"}]}}]}]},
+        ),
+        (
+            "spec.egress[0].toPorts[0].ports[0].endPort",
+            {
+                "egress": [
+                    {
+                        "toPorts": [
+                            {
+                                "ports": [{"port": "53", "endPort": 54}],
+                                "rules": {"dns": [{"matchPattern": "*"}]},
+                            }
+                        ]
+                    }
+                ]
+            },
+        ),
+        (
+            "spec.egress[0].toPorts[0].rules.l7",
+            {"egress": [{"toPorts": [{**ports("80/TCP")[0], "rules": {"l7": [{"a": "b"}]}}]}]},
+        ),
+        (
+            "spec.ingress[0].toPorts[0].listener",
+            {"ingress": [{"toPorts": [{**ports("80/TCP")[0], "listener": {"name": "l"}}]}]},
+        ),
+        (
+            "spec.egress[0].toPorts[0].listener",
+            {"egress": [{"toPorts": [{**ports("80/TCP")[0], "listener": {}, "rules": HTTP}]}]},
+        ),
+        (
+            "spec.egress[0].toPorts[0].serverNames",
+            {
+                "egress": [
+                    {"toPorts": [{**ports("80/TCP")[0], "serverNames": ["a"], "rules": HTTP}]}
+                ]
+            },
+        ),
+        (
+            "spec.egress[0].toPorts[0].serverNames[0]",
+            {"egress": [{"toPorts": [{**ports("80/TCP")[0], "serverNames": [""]}]}]},
+        ),
+        *(
+            (
+                f"spec.egress[0].toPorts[0].rules.{path}",
+                {"egress": [{"toPorts": [{**ports("80/TCP")[0], "rules": rules}]}]},
+            )
+            for path, rules in [
+                ("kafka[0].role", {"kafka": [{"role": "own"}]}),
+                ("kafka[0]", {"kafka": [{"role": "produce", "apiKey": "fetch"}]}),
+                ("kafka[0].topic", {"kafka": [{"topic": "x" * 256}]}),
+                ("http[0].headerMatches[0].name", {"http": [{"headerMatches": [{"value": "x"}]}]}),
+            ]
+        ),
+        (
+            "spec.egress[0].toFQDNs[0].matchName",
+            {"egress": [{"toFQDNs": [{"matchName": "https://example.com"}]}]},
+        ),
+        (
+            "spec.ingress[0].icmps[0].fields",
+            {"ingress": [{"icmps": [{"fields": [{"type": 8}] * 41}]}]},
+        ),
+        (
+            "spec.ingress[0].icmps[0].fields[0].type",
+            {"ingress": [{"icmps": [{"fields": [{"type": 256}]}]}]},
+        ),
         ("spec.enableDefaultDeny", {"ingress": [{}], "enableDefaultDeny": "no"}),
     ],
 )
@@ -138,6 +205,55 @@ def test_port_names_are_lower_cased():
     """Also those that look like hexadecimal numbers."""
     found = parsing.parse(a_policy(ingress=[{"toPorts": ports("HTTP/TCP", "0x10/TCP")}]))
     assert [port.name for port in found.rules[0].ingress.allow[0].ports] == ["http", "0x10"]
+
+
+def test_host_policies_take_dns_rules_only():
+    """And those on egress only."""
+    dns = {"toPorts": [{**ports("53/UDP")[0], "rules": {"dns": [{"matchPattern": "*"}]}}]}
+    http = {"toPorts": [{**ports("80/TCP")[0], "rules": HTTP}]}
+    manifest = a_clusterwide_policy()
+    manifest["spec"] = {"nodeSelector": {}, "egress": [dns]}
+    assert parsing.parse(manifest).rules[0].egress.allow[0].ports[0].l7.dns
+    manifest["spec"] = {"nodeSelector": {}, "egress": [http]}
+    assert rejection(manifest).path == "spec.egress[0].toPorts[0].rules"
+    manifest["spec"] = {"nodeSelector": {}, "ingress": [http]}
+    assert rejection(manifest).path == "spec.ingress[0].toPorts[0].rules"
+
+
+def test_header_conditions():
+    """One with an action for a mismatch is none, and a secret value is not compared."""
+    http = {
+        "headers": ["X-Team: shop", "X-Id"],
+        "headerMatches": [
+            {"name": "X-A", "value": "1"},
+            {"name": "X-B", "value": "1", "mismatch": "LOG"},
+            {"name": "X-C", "secret": {"name": "s"}},
+        ],
+    }
+    entry = {**ports("80/TCP")[0], "rules": {"http": [http]}}
+    policy = parsing.parse(a_policy(ingress=[{"toPorts": [entry]}]))
+    (rule,) = policy.rules[0].ingress.allow[0].ports[0].l7.http
+    assert [(header.name, header.value) for header in rule.headers] == [
+        ("X-Team", "shop"),
+        ("X-Id", None),
+        ("X-A", "1"),
+        ("X-C", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"serverNames": ["a.example.com"]},
+        {"listener": {"name": "l"}},
+        {"rules": {"l7proto": "x", "l7": [{"a": "b"}]}},
+        {"rules": {"kafka": [{"topic": "t"}]}},
+    ],
+)
+def test_what_a_proxy_decides_otherwise_is_marked_as_not_evaluated(more):
+    """So its denials are unexplained rather than misunderstood."""
+    policy = parsing.parse(a_policy(egress=[{"toPorts": [{**ports("443/TCP")[0], **more}]}]))
+    assert policy.rules[0].egress.allow[0].ports[0].l7.unevaluated
 
 
 def test_a_network_policy_refuses_a_block_with_a_selector():

@@ -165,7 +165,7 @@ def allowed(subject: SubjectPolicy, query: Query) -> bool:
     return decide(subject, query).decision is Outcome.ALLOWED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy_sets, policies, some_queries)
 def test_adding_a_deny_never_allows_more(manifests, more, asked):
     """Whatever it is about."""
@@ -176,7 +176,7 @@ def test_adding_a_deny_never_allows_more(manifests, more, asked):
     assert all(allowed(before, query) for query in asked if allowed(after, query))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy_sets, rules("from"), some_queries)
 def test_adding_an_allow_never_stops_more_where_the_subject_is_enforced_already(
     manifests, more, asked
@@ -188,7 +188,7 @@ def test_adding_an_allow_never_stops_more_where_the_subject_is_enforced_already(
     assert all(allowed(after, query) for query in asked if allowed(before, query))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy_sets, some_queries, st.integers())
 def test_the_order_of_policies_does_not_matter(manifests, asked, seed):
     """Neither for decisions nor for explanations."""
@@ -196,7 +196,7 @@ def test_the_order_of_policies_does_not_matter(manifests, asked, seed):
     assert answers(policy_of(WEB, *manifests), asked) == answers(policy_of(WEB, *shuffled), asked)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy_sets, policies, some_queries)
 def test_a_policy_for_another_namespace_changes_nothing(manifests, more, asked):
     """Not even what is compiled."""
@@ -209,7 +209,7 @@ def test_a_policy_for_another_namespace_changes_nothing(manifests, more, asked):
     assert answers(repository.subject(WEB).newest, asked) == answers(before.newest, asked)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(policy_sets.filter(bool), some_queries)
 def test_removing_and_adding_a_policy_restores_every_answer(manifests, asked):
     """Nothing of it stays behind, and nothing else is lost."""
@@ -222,7 +222,7 @@ def test_removing_and_adding_a_policy_restores_every_answer(manifests, asked):
     assert answers(repository.subject(WEB).newest, asked) == before
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(policy_sets, some_queries)
 def test_what_is_kept_for_a_class_is_what_each_flow_of_it_would_get(manifests, asked):
     """Decision, explanation and name depend on version, peer labels and classes alone."""

@@ -270,3 +270,72 @@ def test_classes_of_ports_and_addresses():
         for ip in ("10.2.3.4", "10.1.2.3", "192.0.2.1", "", "2001:db8::1")
     ]
     assert prefixes == ["10.0.0.0/8", "10.1.0.0/16", "", "", ""]
+
+
+def test_a_selector_of_everything_reaches_beyond_its_namespace():
+    """As the engine has it: `reserved:all` overrides the namespace as well."""
+    repository = a_repository()
+    before = repository.subject(WEB)
+    everyone = {"matchLabels": {"reserved:all": ""}}
+    repository.apply("x", a_policy(namespace="other", subject=everyone, ingress=[{}]), since=None)
+    assert repository.subject(WEB) is not before
+    assert outcomes(repository, 0.0) == ["default-deny"]
+
+
+def test_facts_have_versions_too():
+    """Old Endpoints objects count like slices, and what ceased to hold is pruned."""
+    policy = a_policy(ingress=[{"fromCIDRSet": [{"cidrGroupRef": "g"}]}])
+    to_service = a_policy("q", egress=[{"toServices": [{"k8sService": {"serviceName": "s"}}]}])
+    repository = a_repository(policy, to_service)
+    outside = LabelSet.of(["reserved:world"])
+
+    def comes_in(at: float, ip: str) -> str:
+        (version,) = repository.subject(WEB).in_force(at)
+        return str(decide(version, a_query(outside, ip=ip)).decision)
+
+    def goes_out(at: float, ip: str) -> str:
+        (version,) = repository.subject(WEB).in_force(at)
+        asked = a_query(outside, direction=Direction.EGRESS, ip=ip)
+        return str(decide(version, asked).decision)
+
+    def group(*prefixes: str) -> dict:
+        spec = {"externalCIDRs": list(prefixes)}
+        return {"kind": "CiliumCIDRGroup", "metadata": {"name": "g"}, "spec": spec}
+
+    subsets = [{"addresses": [{"ip": "192.0.2.9"}]}]
+    named = {"metadata": {"name": "s", "namespace": "shop"}}
+    repository.apply("g", group("10.0.0.0/8"), since=100.0)
+    repository.apply("g", group("192.0.2.0/24"), since=200.0)
+    repository.apply("s", {"kind": "Service", **named}, since=None)
+    repository.apply("e", {"kind": "Endpoints", **named, "subsets": subsets}, since=None)
+    assert comes_in(150.0, "10.1.1.1") == "allowed"
+    assert comes_in(300.0, "10.1.1.1") == "default-deny"
+    assert comes_in(300.0, "192.0.2.1") == "allowed"
+    assert goes_out(300.0, "192.0.2.9") == "allowed"
+    assert goes_out(300.0, "192.0.2.8") == "default-deny"
+    repository.prune(250.0)
+    assert repository.subject(WEB).settled_after == 205.0
+    repository.delete("g", at=400.0)
+    assert comes_in(500.0, "192.0.2.1") == "default-deny"
+
+
+def test_options_that_are_forgotten_never_held():
+    """Then those hold again with which the repository began."""
+    repository = a_repository(SHUT)
+    never = {"kind": "AgentOptions", "spec": {"enablePolicy": "never"}}
+    repository.apply("o", never, since=None)
+    repository.apply("o", never, since=None)
+    assert outcomes(repository, 0.0) == ["allowed"]
+    repository.delete("o", at=None)
+    assert outcomes(repository, 0.0) == ["default-deny"]
+
+
+def test_subjects_beyond_all_measure_are_forgotten(monkeypatch):
+    """They are compiled again when they come back."""
+    monkeypatch.setattr("policies.repository._MAX_SUBJECTS", 2)
+    repository = a_repository(SHUT)
+    first = repository.subject(WEB)
+    for number in range(3):
+        repository.subject(a_pod(f"app{number}"))
+    assert repository.subject(WEB) is not first
+    assert outcomes(repository, 0.0) == ["default-deny"]

@@ -39,5 +39,5 @@ def test_a_taken_port_is_a_users_mistake():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = HealthServer(host="127.0.0.1", port=taken.getsockname()[1])
-        with pytest.raises(UserError, match="cannot listen on 127.0.0.1"):
+        with pytest.raises(UserError, match=r"cannot listen on 127\.0\.0\.1"):
             server.start()

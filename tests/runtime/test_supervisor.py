@@ -47,9 +47,7 @@ def a_child(name, code):
 
 
 def a_supervisor(heard, *children, **more):
-    return Supervisor(
-        children=children, environment=dict(os.environ), listener=heard, **more
-    )
+    return Supervisor(children=children, environment=dict(os.environ), listener=heard, **more)
 
 
 def test_children_start_in_order_and_stop_in_reverse():
@@ -104,7 +102,7 @@ def test_a_users_mistake_ends_the_whole_with_its_own_line():
     supervisor = a_supervisor(Heard(), a_child("a", code))
     supervisor.start()
     try:
-        with pytest.raises(UserError, match="^the port is taken$"):
+        with pytest.raises(UserError, match=r"^the port is taken$"):
             eventually(supervisor.check)
     finally:
         supervisor.close()
@@ -138,7 +136,7 @@ def test_a_child_that_does_not_stop_is_killed():
 
 
 def test_no_child_outlives_a_supervisor_that_was_killed():
-    """kill -9 of the parent ends the children too, also one that ignores being asked."""
+    """Killing the parent ends the children too, also one that ignores being asked."""
     child = """
         import os, sys, threading
         from runtime import parent

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from bus import port
+from runtime import logs
 from tests.contracts.log import harness
 
 
@@ -79,6 +80,7 @@ class Actor:
 
 def main() -> None:
     """Do commands until the standard input ends."""
+    logs.configure(logs.LogLevel.ERROR, logs.LogFormat.JSON)
     actor = Actor(sys.argv[1])
     for line in sys.stdin:
         name, *arguments = json.loads(line)

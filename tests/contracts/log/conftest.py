@@ -1,5 +1,6 @@
 """The logs that the contract suite runs over."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,14 @@ def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harn
         return
     try:
         with kafka_part.running(tmp_path / "kafka") as broker:
-            made = Harness("kafka", broker.url, restart=lambda: broker.restart(kill=True))
+            made = Harness(
+                "kafka",
+                broker.url,
+                restart=lambda: broker.restart(kill=True),
+                stop=lambda: broker.stop(kill=True),
+            )
             yield made
             made.close()
+            gc.collect()  # what is unclosed shall show here and not in some later test
     except cache.Missing as missing:
         demand.require("Apache Kafka", str(missing))

@@ -105,7 +105,8 @@ class Harness:
     name: str
     bus: str
     restart: Callable[[], None] | None = None
-    """Ends and starts the server, where there is one."""
+    """Kill -9 and start the server, where there is one."""
+    stop: Callable[[], None] | None = None
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _log: port.Log | None = None
 
@@ -119,6 +120,10 @@ class Harness:
     def open(self) -> port.Log:
         """Return another connection."""
         return self.closing(open_log(self.bus))
+
+    def reopen(self) -> None:
+        """Use a new connection from now on."""
+        self._log = None
 
     def topic(self, **settings: Any) -> Topic:
         """Make a topic."""

@@ -124,18 +124,14 @@ class Cast:
     def stranger(self, app: str) -> Scenario:
         """Return a denied call to the backend by a workload of that name: an alert of its own."""
         pod = world.Pod(namespace="media", app=app, place=0)
-        call = Call(
-            source=pod, destination=world.BACKEND, port=Port(8080), direction=INGRESS
-        )
+        call = Call(source=pod, destination=world.BACKEND, port=Port(8080), direction=INGRESS)
         return self._denied(f"stranger-{app}", call, BACKEND_INGRESS)
 
     def _allowed(self) -> list[Scenario]:
         to_backend = {"source": world.FRONTEND, "destination": world.BACKEND, "port": Port(8080)}
         out = Call(**to_backend, direction=EGRESS)
         into = Call(**to_backend, direction=INGRESS)
-        db = Call(
-            source=world.BACKEND, destination=world.DB, port=Port(5432), direction=INGRESS
-        )
+        db = Call(source=world.BACKEND, destination=world.DB, port=Port(5432), direction=INGRESS)
         name = Call(
             source=world.FRONTEND,
             destination=world.COREDNS,
@@ -292,12 +288,8 @@ def counts(flow: flow_pb2.Flow) -> bool:
     )
 
 
-def _out(
-    source: world.Pod, destination: world.End, port: int, *, protocol: str = "TCP"
-) -> Call:
-    return Call(
-        source=source, destination=destination, port=Port(port, protocol), direction=EGRESS
-    )
+def _out(source: world.Pod, destination: world.End, port: int, *, protocol: str = "TCP") -> Call:
+    return Call(source=source, destination=destination, port=Port(port, protocol), direction=EGRESS)
 
 
 def _plain(name: str, *flows: flow_pb2.Flow) -> Scenario:

@@ -23,6 +23,8 @@ AT_ONCE = 1000
 LOST_SECONDS = 1.0
 """How often at most a stream is told of what it missed."""
 LOOK_SECONDS = 1.0
+GOING_SECONDS = 1.0
+"""How long streams have to end before the server stops; one that nobody reads cannot."""
 VERSION = "1.19.6 (synthetic)"
 
 
@@ -82,8 +84,10 @@ class Node:
         """Close the server and with it all connections."""
         server, self._server = self._server, None
         if server is not None:
-            self._end(None)
-            server.stop(0).wait()
+            # A server that stops cancels its streams, whereas those of a process that is gone
+            # are unavailable, and relay tells the one from the other.
+            self._end(grpc.StatusCode.UNAVAILABLE)
+            server.stop(GOING_SECONDS).wait()
 
     def write(self, written: Sequence[events.Event]) -> None:
         """Put events into the ring, the newest last."""
@@ -195,7 +199,7 @@ class Observer:
             return
         yield from stream.responses()
         if stream.broken is not None:
-            context.abort(stream.broken, "the stream was broken")
+            context.abort(stream.broken, "error reading from server: EOF")
 
     def _rate(self) -> float:
         """Return flows a second over the last minute, or as far as the ring goes back."""

@@ -90,6 +90,4 @@ class Ring(Generic[Event]):
         return Chunk(lost + overtaken, events, max(position, end))
 
     def _readable(self, position: int) -> bool:
-        return (
-            self._slots[position & self.capacity] is not None and position < self._written - 1
-        )
+        return self._slots[position & self.capacity] is not None and position < self._written - 1

@@ -1,0 +1,1 @@
+"""What `make run` runs, and how others read the topics."""

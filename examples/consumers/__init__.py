@@ -1,0 +1,1 @@
+"""Programs that read Picket's topics from outside: take them as a start for your own."""
