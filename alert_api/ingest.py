@@ -249,9 +249,13 @@ class Ingest:
         mirrored = self._unmirrored & self._next.keys()
         try:
             consumer.commit({partition: self._next[partition] for partition in mirrored})
-        except (port.Fenced, port.Unavailable) as error:
+        except port.Unavailable as error:
+            log.info("offsets not mirrored yet", reason=str(error))
+        except port.Fenced as error:
             log.info("offsets not mirrored", reason=str(error))
-        self._unmirrored.clear()
+            self._unmirrored.clear()
+        else:
+            self._unmirrored.clear()
         self._mirrored = now
 
 

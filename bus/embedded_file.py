@@ -178,7 +178,7 @@ def connect(path: Path, *, max_pages: int | None = None) -> Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(path)
     except OSError as error:
         raise port.Misconfigured(f"cannot open the log {path}: {error.strerror}") from error
     sql: sqlite3.Connection | None = None
@@ -224,6 +224,20 @@ _ERRORS: Mapping[int | None, tuple[type[port.LogError], str]] = {
     sqlite3.SQLITE_PERM: (port.Misconfigured, "the log may not be written"),
     sqlite3.SQLITE_READONLY: (port.Misconfigured, "the log may not be written"),
 }
+
+
+def _make(path: Path) -> None:
+    # Never by opening the file itself: closing a descriptor of a file drops all locks that this
+    # process has on it, SQLite's among them, and others then take the log for abandoned.
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
 
 
 def _prepare(sql: sqlite3.Connection, path: Path) -> None:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from kafka import errors
+from kafka.future import Future
 
 from bus import kafka_producing, port
 from tests.contracts.log.harness import Harness, a_record, an_id, send, take, texts, until
@@ -71,6 +73,24 @@ def opened(harness: Harness, identity: str) -> port.Producer | None:
         return harness.producer(identity)
     except port.Unavailable:
         return None
+
+
+def test_a_record_that_got_no_answer_fails_its_transaction(broker: Broker) -> None:
+    """The client would commit the rest of a transaction of which a batch's time ran out."""
+    harness = Harness("kafka", broker.url)
+    topic = harness.topic()
+    producer = harness.producer()
+
+    def produce() -> None:
+        with producer.transaction() as transaction:
+            transaction.send(a_record(topic, "delivered"))
+            transaction.sent.append(Future().failure(errors.KafkaTimeoutError("expired")))
+
+    with pytest.raises(port.Unavailable, match="expired"):
+        produce()
+    harness.produce(topic, "next")
+    assert texts(until(lambda: harness.reader(topic.name).poll(timeout=1.0))) == ["next"]
+    harness.close()
 
 
 def test_a_fenced_batch_holds_nobody_up(broker: Broker) -> None:
