@@ -9,6 +9,7 @@ The file must lie on a local disk: SQLite's write-ahead log needs shared memory.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -230,6 +231,8 @@ def _make(path: Path) -> None:
     # Never by opening the file itself: closing a descriptor of a file drops all locks that this
     # process has on it, SQLite's among them, and others then take the log for abandoned.
     if path.exists():
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

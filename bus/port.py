@@ -211,6 +211,9 @@ class Producer(Protocol):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Open a transaction; leaving the block commits it, an exception aborts it.
 
+        What was committed is decided then; readers and `Log.lag` see it at once or, on Kafka,
+        some milliseconds later. Opening a producer of the same id waits for that as well.
+
         Raises Fenced where a newer producer took the id; Unavailable if the commit did not go
         through: then nothing of it is visible, or all is (the commit's answer was lost). Close the
         producer and open it anew: opening resolves it, and the committed offsets tell which.

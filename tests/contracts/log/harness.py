@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kafka import IsolationLevel, OffsetSpec, TopicPartition
+
 from bus import embedded, kafka, kafka_connection, opening, port
 from schemas.topics import Cleanup, Encoding, Topic
 
@@ -186,8 +188,30 @@ class Harness:
         with contextlib.closing(self.log.producer(an_id("producer"))) as producer:
             send(producer, topic, *values, key=key)
 
+    def settle(self, topic: Topic, *, seconds: float = 2.0) -> None:
+        """Wait until no decided transaction's records are still invisible; open ones stay so."""
+        admin = getattr(self.log, "_admin", None)
+        if admin is None:
+            return
+        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        wanted = dict.fromkeys(partitions, OffsetSpec.LATEST)
+
+        def ends(level: IsolationLevel) -> dict[TopicPartition, int]:
+            found = admin.list_partition_offsets(wanted, isolation_level=level)
+            return {each: end.offset for each, end in found.items()}
+
+        deadline = time.monotonic() + seconds
+        while ends(IsolationLevel.READ_COMMITTED) != ends(IsolationLevel.READ_UNCOMMITTED):
+            if time.monotonic() > deadline:
+                return
+
     def values(self, topic: Topic) -> list[str | None]:
         """Return the values of all committed records, partition by partition."""
+        self.settle(topic)
+        return self.visible(topic)
+
+    def visible(self, topic: Topic) -> list[str | None]:
+        """Return the values that can be read at this moment."""
         with contextlib.closing(self.log.reader([topic.name])) as reader:
             records = sorted(
                 port.read_to_end(reader), key=lambda record: (record.partition, record.offset)
