@@ -2,10 +2,11 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.engine import URL
 
 from alert_api import ingest, metrics
 from alert_api.database import Database, Unreachable
@@ -73,11 +74,7 @@ def assemble(
     token = read_secret(settings.token_file, what="the API's token")
     if len(token) < MIN_TOKEN:
         raise UserError(f"the token in {settings.token_file} has less than {MIN_TOKEN} characters")
-    url = settings.database_url()
-    if settings.database_password_file is not None:
-        password = read_secret(settings.database_password_file, what="the database's password")
-        url = url.set(password=password)
-    database = Database(url)
+    database = Database(_database_url(settings))
     figures = instruments or metrics.Metrics()
     died = threading.Event()
     incarnation = secrets.token_hex(4)
@@ -146,18 +143,21 @@ def assemble(
 
     def run(stop: threading.Event) -> None:
         logs.info("serving", address=server.url)
-        while not stop.is_set():
-            # Woken at once by a dying worker; the stop event is looked at in between.
-            if died.wait(0.1):
-                for worker in workers:
-                    worker.check()
-            server.check()
+        _supervise(stop, died, workers, server)
 
     parts: list[Part] = [_Migrated(database), server, *workers]
     if health is not None:
         parts.insert(0, health)
     app = App(name=NAME, run=run, parts=tuple(parts), closing=(database.close, deliverer.close))
     return Built(app, server, database, health)
+
+
+def _database_url(settings: Settings) -> URL:
+    url = settings.database_url()
+    if settings.database_password_file is None:
+        return url
+    password = read_secret(settings.database_password_file, what="the database's password")
+    return url.set(password=password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,18 @@ class _Migrated:
 
     def close(self) -> None:
         """There is nothing to undo."""
+
+
+def _supervise(
+    stop: threading.Event, died: threading.Event, workers: Sequence[Worker], server: Server
+) -> None:
+    """Wait for the stop; raise what ended a thread before."""
+    while not stop.is_set():
+        # Woken at once by a dying worker; the stop event is looked at in between.
+        if died.wait(0.1):
+            for worker in workers:
+                worker.check()
+        server.check()
 
 
 def _tend(lease: Lease, publisher: Publisher, upkeep: Upkeep) -> int:
@@ -189,6 +201,8 @@ def _loop(stop: threading.Event, name: str, step: Callable[[], int]) -> None:
     while not stop.is_set():
         try:
             done = step()
+        except port.Misconfigured as error:
+            raise UserError(str(error)) from error
         except (port.Unavailable, port.Fenced, Unreachable) as error:
             logs.warning("interrupted", job=name, reason=str(error), pause=pause)
             stop.wait(pause)

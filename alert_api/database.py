@@ -29,9 +29,14 @@ LOCK_KEY = 0x7069636B6574
 REACH_SECONDS = 30.0
 BUSY_SECONDS = 15
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: invalid authorization, unknown
-# database, no privilege. Time heals none of them.
-_LASTING = ("28", "3D", "42501")
+_LASTING = (
+    "unable to open database file",
+    "does not exist",
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "permission denied",
+)
+"""In the words of the servers, since a refused connection has no error code; not healed by time."""
 
 
 class Unreachable(Exception):
@@ -117,9 +122,7 @@ class Database:
 
 
 def _lasts(error: Unreachable) -> bool:
-    original = getattr(error.__cause__, "orig", None)
-    state = getattr(original, "sqlstate", None) or ""
-    return state.startswith(_LASTING) or "unable to open database file" in str(error)
+    return any(words in str(error) for words in _LASTING)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ for tools that show lag, and decide nothing.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +23,7 @@ from alert_api.placing import Placing
 from alert_api.repository import arrivals, offsets, streams
 from bus import port
 from runtime.clock import Clock
+from runtime.errors import UserError
 from schemas import messages, topics
 
 log = structlog.get_logger()
@@ -32,6 +33,8 @@ TOPIC = topics.MATCHES.name
 STAGE = "alert-api"
 
 POLL_SECONDS = 0.5
+PORTION_BYTES = 8 * 1024 * 1024
+"""Written in one transaction; decoded, it takes some times as much memory."""
 MIRROR_SECONDS = 2.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
@@ -88,6 +91,8 @@ class Ingest:
         while not stop.is_set():
             try:
                 self._consume(stop)
+            except port.Misconfigured as error:
+                raise UserError(str(error)) from error
             except (port.Unavailable, Unreachable) as error:
                 # Everything is read again from where the database stands.
                 self.problem = str(error)
@@ -121,7 +126,14 @@ class Ingest:
             return 0
         idle = not records
         records = self._place(consumer, records)
-        counted = self._write(consumer, records) if records else 0
+        counted = 0
+        stopped: frozenset[port.Partition] = frozenset()
+        for portion in _portions(records):
+            wanted = [record for record in portion if record.partition not in stopped]
+            if wanted:
+                written, elsewhere = self._write(consumer, wanted)
+                counted += written
+                stopped |= elsewhere
         if idle:
             self._pass_markers(consumer)
         self._mirror(consumer)
@@ -147,7 +159,13 @@ class Ingest:
             if record.partition in self._next and record.partition not in fresh
         ]
 
-    def _write(self, consumer: port.Consumer, records: Sequence[port.Record]) -> int:
+    def _write(
+        self, consumer: port.Consumer, records: Sequence[port.Record]
+    ) -> tuple[int, frozenset[port.Partition]]:
+        """Write records; return how many were counted, and the partitions now read elsewhere.
+
+        Of those, whatever was read further on is to be forgotten.
+        """
         now = self.clock.utc()
         decoded = [decoding.decode(record, now=now) for record in records]
         garbage = [entry for entry in decoded if isinstance(entry, Garbage)]
@@ -162,8 +180,9 @@ class Ingest:
                 self._collisions += 1
                 if self._collisions > TRIES:
                     raise
-                self._rewind(consumer, following)
-                return 0
+                for partition in following:
+                    consumer.seek(partition, self._next[partition])
+                return 0, frozenset(following)
         self._collisions = 0
         for partition, standing in fenced.items():
             log.warning("another process has read on", partition=partition.number)
@@ -175,7 +194,7 @@ class Ingest:
         self._unmirrored |= moved.keys()
         counted = [entry for entry in decoded if entry.record.partition in moved]
         self.metrics.count(counted)
-        return len(counted)
+        return len(counted), frozenset(fenced)
 
     def _commit(
         self, decoded: Sequence[decoding.Decoded], following: port.Offsets, *, now: datetime
@@ -209,10 +228,6 @@ class Ingest:
                 {part: after for part, after in following.items() if part not in fenced},
             )
         return fenced
-
-    def _rewind(self, consumer: port.Consumer, partitions: Iterable[port.Partition]) -> None:
-        for partition in partitions:
-            consumer.seek(partition, self._next[partition])
 
     def _skip(self, error: port.OffsetOutOfRange) -> None:
         """Record that records were deleted before they were read, and go on after them."""
@@ -257,6 +272,18 @@ class Ingest:
         else:
             self._unmirrored.clear()
         self._mirrored = now
+
+
+def _portions(records: Sequence[port.Record]) -> Iterator[Sequence[port.Record]]:
+    """Yield the records in order, in portions that fit into memory once they are decoded."""
+    start = size = 0
+    for index, record in enumerate(records):
+        size += len(record.value or b"")
+        if size > PORTION_BYTES and index > start:
+            yield records[start:index]
+            start, size = index, len(record.value or b"")
+    if records:
+        yield records[start:]
 
 
 def _notices(

@@ -9,6 +9,8 @@ from runtime.clock import Clock
 LIFE_SECONDS = 30.0
 """After so long without a beat anyone may take over."""
 BEAT_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""Between two looks of who stands by."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Lease:
     _held: leases.Held | None = field(init=False, default=None)
     _until: float = field(init=False, default=float("-inf"))
     _next_beat: float = field(init=False, default=float("-inf"))
+    _next_look: float = field(init=False, default=float("-inf"))
     _seen: leases.Held | None = field(init=False, default=None)
     _seen_at: float = field(init=False, default=0.0)
     _started: bool = field(init=False, default=False)
@@ -41,6 +44,9 @@ class Lease:
         now = self.clock.monotonic()
         if self._held is not None and now < self._next_beat:
             return self.remaining() > 0
+        if self._held is None and now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
         with self.database.writing() as connection:
             if self._held is None:
                 found = leases.read(connection, self.name)

@@ -51,7 +51,8 @@ class Settings(Base):
     """Settings of the alert API."""
 
     database: str = Field(
-        description="sqlite:///<path> or postgresql://<user>@<host>/<database>, without a password"
+        description="where alerts are kept, without a password: sqlite:///<path> or "
+        "postgresql://<user>@<host>/<database>"
     )
     database_password_file: Path | None = Field(
         default=None, description="file with the database's password"
@@ -83,7 +84,7 @@ class Settings(Base):
         description="this replica's stable name among the alert APIs of one log",
     )
     batch_records: int = Field(
-        default=2000, ge=1, le=20_000, description="most records written in one transaction"
+        default=1000, ge=1, le=20_000, description="most records written in one transaction"
     )
     resolve_after: int | None = Field(
         default=None,
@@ -96,8 +97,8 @@ class Settings(Base):
     )
     recount: bool = Field(
         default=False,
-        description="let an empty database count a log from its beginning though another database "
-        "had already read it",
+        description="whether an empty database may count a log from its beginning though another "
+        "database had read it already",
     )
     gitlab: tuple[GitLabProject, ...] = Field(
         default=(), description="projects to deliver to: project, url, token_file, environment"

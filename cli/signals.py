@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def stopping(stop: threading.Event, *, again: Callable[[], None] | None = None) -> None:
     """Set `stop` on SIGINT, SIGTERM and SIGHUP; call `again` when one comes once more.
 
-    What was ignored when this process began stays so: that is what nohup is for.
+    A shell has what it starts in the background ignore SIGINT; whoever sends it all the same means
+    it. SIGHUP stays ignored where it was: that is what nohup is for.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -20,5 +21,6 @@ def stopping(stop: threading.Event, *, again: Callable[[], None] | None = None) 
         stop.set()
 
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
+        signal.signal(number, handle)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handle)

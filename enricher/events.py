@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from json.encoder import encode_basestring as quoted
 from typing import Final
 
 from google.protobuf import message as protobuf
@@ -16,7 +17,6 @@ from bus import port
 from enricher import aggregation, samples
 from enricher.aggregation import Row
 from enricher.explaining import source
-from enricher.outcomes import quoted
 from enricher.progress import Tell
 from enricher.reading import MINUTE, NANOS, Transport
 from enricher.work import Work, utc

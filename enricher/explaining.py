@@ -294,7 +294,8 @@ def _fitting(address: str | None) -> str | None:
 def _why(found: Finding, direction: Direction) -> str:
     inward = direction is Direction.INGRESS
     peers = f"{'from' if inward else 'to'} {found.peers or 'anyone'}"
-    scope = f"{found.ports or 'any traffic'} {peers}"
+    requests = f" for {found.requests} only" if found.requests else ""
+    scope = f"{found.ports or 'any traffic'} {peers}{requests}"
     if found.why is Why.DENIES:
         return f"denies {scope}"
     if found.why is Why.NOTHING:

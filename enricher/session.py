@@ -328,15 +328,21 @@ class Session:
         if now - self._passed_at < MARKER_SECONDS:
             return
         self._passed_at = now
-        passed = {
-            partition: position
-            for partition, after in self._after.items()
-            if partition not in self._holds
-            and (position := self._consumer.position(partition)) > after
-        }
-        if passed:
-            self._consumer.commit(passed)
-            self._after.update(passed)
+        try:
+            for partition in self._consumer.assignment() - self._after.keys():
+                self._after[partition] = self._consumer.committed(partition) or 0
+            passed = {
+                partition: position
+                for partition, after in self._after.items()
+                if partition not in self._holds
+                and (position := self._consumer.position(partition)) > after
+            }
+            if passed:
+                self._consumer.commit(passed)
+                self._after.update(passed)
+        except (port.Fenced, port.Unavailable) as error:
+            # Nothing depends on it: whoever holds the partitions next passes them again.
+            log.info("positions not committed", reason=str(error))
 
     def _count(self, work: Work, matches: int, seconds: float) -> None:
         metrics = self._metrics

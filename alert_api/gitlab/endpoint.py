@@ -120,7 +120,7 @@ class Endpoint:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return f"no answer: {error or type(error).__name__}"[:300]
 
 
 def _meaning(response: httpx.Response, *, resolves: bool) -> Answer:  # noqa: PLR0911 - a table

@@ -47,6 +47,17 @@ def test_a_deletion_holds_from_its_own_time(stage: harness.Stage) -> None:
     assert names(clusters, builders.NOON - 90) == []
 
 
+def test_the_time_that_was_said_wins_over_the_tombstones(stage: harness.Stage) -> None:
+    """Even where the log's clock is behind."""
+    policy = builders.a_policy("gone")
+    stage.write(builders.a_policy_record(policy), builders.a_marker())
+    clusters = known(stage)
+    stage.write(builders.a_deletion(policy, at=builders.NOON + 60), builders.a_tombstone(policy))
+    clusters.follow()
+    assert names(clusters, builders.NOON + 50) == ["gone"]
+    assert names(clusters, builders.NOON + 70) == []
+
+
 def test_a_bare_tombstone_holds_from_when_it_was_written(stage: harness.Stage) -> None:
     """Better late than never, where nobody said when."""
     policy = builders.a_policy("gone")

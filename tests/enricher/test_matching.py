@@ -215,6 +215,48 @@ def test_five_seconds_around_a_change_either_version_will_do() -> None:
         assert (not work.unexplained_by_reason) is expected, age
 
 
+def test_a_change_within_a_minute_parts_the_minute() -> None:
+    """Flows of before it are not counted with those of after it, though they look alike."""
+    cluster = a_cluster(since=builders.NOON - 30)
+    matching = Matching(cluster)
+    ages = (20, 50, 20)
+    work = match(matching, *(builders.a_response(at=builders.NOON - age) for age in ages))
+    assert counts(work) == [2]
+    assert work.unexplained_by_reason == {"no-policy-selects": 1}
+
+
+def test_another_version_is_another_explanation() -> None:
+    """Even one that cuts the same classes: its owner may not want alerts any more."""
+    cluster = a_cluster()
+    matching = Matching(cluster)
+    assert counts(match(matching, builders.a_response())) == [1]
+    silent = builders.a_policy(alerts=False)
+    cluster.repository.apply(builders.policy_key(silent), silent, since=None)
+    cluster.epoch += 1
+    work = match(matching, builders.a_response())
+    assert counts(work) == []
+    assert not work.unexplained_by_reason
+
+
+def test_subjects_of_one_rule_are_told_apart() -> None:
+    """They share the policy and its classes, and each is an alert of its own."""
+    policy = builders.a_policy()
+    policy["spec"]["endpointSelector"] = {}
+    flows = [builders.a_flow(destination=builders.a_pod(app)) for app in ("one", "two", "one")]
+    work = match(Matching(a_cluster(policy)), *map(builders.a_response, flows))
+    assert {row.route.subject.text: row.count for row in work.tally.rows()} == {
+        "shop/one": 2,
+        "shop/two": 1,
+    }
+
+
+def test_audit_and_drop_of_one_reason_are_told_apart() -> None:
+    """Whatever a newer Cilium says as the reason of what audit mode let through."""
+    verdicts = (flow_pb2.DROPPED, flow_pb2.AUDIT, flow_pb2.DROPPED)
+    work = match(Matching(a_cluster()), *(builders.a_response(verdict=v) for v in verdicts))
+    assert counts(work) == [2, 1]
+
+
 @pytest.mark.parametrize(
     "missing",
     ["source", "destination", "IP", "l4", "traffic_direction", "time", "uuid", "event_type"],
@@ -302,6 +344,28 @@ def test_requests_are_told_apart_by_what_rules_ask_for() -> None:
     work = match(matching, *responses)
     assert counts(work) == [20]
     assert matching.take_misses() == 1
+
+
+def test_a_header_that_a_rule_asks_for_matters() -> None:
+    """With it the request is allowed, as far as is known, so that nobody knows why it was denied."""
+    ports = [{"port": "80", "protocol": "TCP"}]
+    policy = builders.a_policy(
+        ingress=[
+            {
+                "fromEndpoints": [{"matchLabels": {"app": "stranger"}}],
+                "toPorts": [{"ports": ports, "rules": {"http": [{"headers": ["X-Pass"]}]}}],
+            }
+        ]
+    )
+    responses = []
+    for header in ("X-Other", "x-pass"):
+        http = flow_pb2.HTTP(method="GET", url="http://backend/", protocol="HTTP/1.1")
+        http.headers.add(key=header, value="")
+        flow = builders.a_flow(event=129, reason=0, port=80, http=http)
+        responses.append(builders.a_response(flow))
+    work = match(Matching(a_cluster(policy)), *responses)
+    assert counts(work) == [1]
+    assert work.unexplained_by_reason == {"l7-allowed-by-policy": 1}
 
 
 @given(st.binary(max_size=300))

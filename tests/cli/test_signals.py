@@ -1,0 +1,44 @@
+"""When a process stops, and what it goes on ignoring."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli import stand
+
+CODE = """
+import os, signal, sys, threading
+from cli import signals
+for name in sys.argv[2:]:
+    signal.signal(signal.Signals[name], signal.SIG_IGN)
+stop = threading.Event()
+signals.stopping(stop, again=lambda: print("again"))
+for name in sys.argv[1].split(","):
+    os.kill(os.getpid(), signal.Signals[name])
+print("stopped" if stop.is_set() else "goes on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "ignored", "said"),
+    [
+        ("SIGINT", [], ["stopped"]),
+        ("SIGTERM", [], ["stopped"]),
+        ("SIGHUP", [], ["stopped"]),
+        ("SIGTERM,SIGINT", [], ["again", "stopped"]),
+        ("SIGINT", ["SIGINT"], ["stopped"]),
+        ("SIGHUP", ["SIGHUP"], ["goes on"]),
+    ],
+)
+def test_what_stops_a_process(sent, ignored, said):
+    """Also what a shell started in the background; but not what nohup protects."""
+    found = subprocess.run(
+        [sys.executable, "-c", CODE, sent, *ignored],
+        capture_output=True,
+        text=True,
+        cwd=stand.ROOT,
+        timeout=60,
+        check=True,
+    )
+    assert found.stdout.split("\n")[:-1] == said
