@@ -102,7 +102,10 @@ class Continuity:
                 self.seen_until[node] = time
         if not self._samples or at - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((at, dict(self.seen_until)))
-            while len(self._samples) > 1 and at - self._samples[1][0] > NOTICE_SECONDS + MARGIN_SECONDS:
+            while (
+                len(self._samples) > 1
+                and at - self._samples[1][0] > NOTICE_SECONDS + MARGIN_SECONDS
+            ):
                 self._samples.popleft()
 
     def interrupted(self, *, at: float, not_before: int = 0) -> None:
@@ -137,9 +140,7 @@ class Continuity:
             return None
         return Gap(node, start, until, Reason.RING_OVERRUN)
 
-    def replayed(
-        self, proofs: Mapping[str, int], *, at: float, overlapping: bool = False
-    ) -> None:
+    def replayed(self, proofs: Mapping[str, int], *, at: float, overlapping: bool = False) -> None:
         """Known flows came again; the time of each node's oldest one is given.
 
         While two streams overlap, that alone does not say that a ring was read again.

@@ -7,13 +7,12 @@ this thread. It hands nothing over by itself: it appends, and the stage takes wh
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import grpc
 import structlog
 
-from collector import relay_channel
+from collector import relay_channel, relay_reading
 from schemas.hubble import observer_pb2
 
 log = structlog.get_logger()
@@ -36,7 +35,7 @@ class Stream:
         self._relay = relay
         self._plan = plan
         self._limit = limit
-        self._items: deque[bytes] = deque()
+        self._items: list[bytes] = []
         self._closed = threading.Event()
         self._room = threading.Event()
         self._call: relay_channel.Call | None = None
@@ -85,16 +84,14 @@ class Stream:
         if self._fault is not None:
             raise self._fault
         items = self._items
-        taken: list[bytes] = []
-        size = 0
-        take = items.popleft
-        for _ in range(len(items)):
-            raw = take()
-            taken.append(raw)
-            size += len(raw)
-            if size >= limit:
-                break
-        self._taken += size
+        count = len(items)
+        if (there := self._received - self._taken) > limit:
+            # By their mean size: to look at each would cost as much as to take it.
+            count = max(count * limit // there, 1)
+        # The thread only appends, and each of these two is one step for it.
+        taken = items[:count]
+        del items[:count]
+        self._taken += sum(map(len, taken))
         return taken
 
     def release(self) -> None:
@@ -169,7 +166,7 @@ class Stream:
         limit = self._limit
         received = self._received
         try:
-            for raw in call:
+            for raw in relay_reading.responses(call):
                 append(raw)
                 received += len(raw)
                 self._received = received

@@ -74,7 +74,7 @@ class CollectorSettings(Settings):
         description="About how many bytes of flows go into one record.",
     )
     delay_ms: int = Field(
-        default=50, ge=1, le=1000, description="How many milliseconds flows wait for others."
+        default=80, ge=1, le=1000, description="How many milliseconds flows wait for others."
     )
     buffer_bytes: int = Field(
         default=64 * MEBIBYTE,

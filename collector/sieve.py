@@ -92,7 +92,7 @@ class Sieve:
                 _again(out, node, flow)
                 continue
             recent.add(uuid)
-            if by_time and instants.of(flow.time) <= window.known_by_time:
+            if by_time and window.known_by_time and instants.of(flow.time) <= window.known_by_time:
                 out.duplicates += 1
                 out.duplicates_by_time += 1
                 continue

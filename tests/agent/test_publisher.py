@@ -145,6 +145,7 @@ def test_what_a_broken_file_held_stays_over_a_restart(log, tmp_path):
         eventually(lambda: names(log) == ["a", "c"])
 
 
+@pytest.mark.slow
 def test_a_policy_of_a_megabyte_is_published(log, tmp_path):
     """Well below the topic's limit, well above what a record usually is."""
     rules = "\n".join(f"  - 10.{n >> 8 & 255}.{n & 255}.0/24" for n in range(60_000))
@@ -155,6 +156,7 @@ def test_a_policy_of_a_megabyte_is_published(log, tmp_path):
         eventually(lambda: names(log) == ["big"], seconds=60)
 
 
+@pytest.mark.slow
 def test_an_object_over_the_limit_is_told_with_both_sizes(log, tmp_path):
     """The others go on, and the letter says how large it is and may be."""
     huge = a_policy("huge") + "  description: " + "x" * (4 * 1024 * 1024) + "\n"

@@ -197,7 +197,7 @@ class Stage:
         # The first polls may bring the assignment only, or what is dropped while it is placed.
         quiet = 0
         while quiet < 3:
-            more = reading.step(self.consumer, timeout=0.02)
+            more = reading.step(self.consumer, timeout=0.003)
             counted += more
             quiet = 0 if more else quiet + 1
         return counted

@@ -1,5 +1,6 @@
 """Both databases, an embedded log, and a stage over them."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def migrated(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> st
     return address
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One migrated SQLite database, to be copied."""
+    folder = tmp_path_factory.mktemp("migrated")
+    made = Database(builders.settings(folder, f"sqlite:///{folder}/alerts.db").database_url())
+    made.upgrade()
+    made.close()
+    return folder / "alerts.db"
+
+
 @pytest.fixture(params=BOTH)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database of each kind without any table."""
@@ -44,6 +55,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a migrated database of each kind without any row."""
     if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("migrated_file"), tmp_path / "alerts.db")
         return f"sqlite:///{tmp_path}/alerts.db"
     found = str(request.getfixturevalue("migrated"))
     made = Database(builders.settings(tmp_path, found).database_url())
@@ -58,8 +70,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def database(address: str, tmp_path: Path) -> Iterator[Database]:
     """A migrated database of each kind."""
     made = Database(builders.settings(tmp_path, address).database_url())
-    if not made.is_postgres:
-        made.upgrade()
     yield made
     made.close()
 

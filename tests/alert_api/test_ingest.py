@@ -248,7 +248,8 @@ def test_a_process_that_was_overtaken_drops_its_batch(stage: Stage) -> None:
         def seek(self, partition: port.Partition, offset: int) -> None:
             seeks.append(offset)
 
-    assert reading._write(Held(), records) == 0  # type: ignore[arg-type]
+    counted, stopped = reading._write(Held(), records)  # type: ignore[arg-type]
+    assert (counted, len(stopped)) == (0, 1)
     assert seeks == [3]
     assert builders.events_of(stage.alerts()) == {"f1": 2, "f2": 1}
     assert zombie.metrics.batches_dropped._value.get() == 1
@@ -272,9 +273,29 @@ def test_a_batch_that_is_partly_overtaken_keeps_the_rest(stage: Stage) -> None:
         def seek(self, partition: port.Partition, offset: int) -> None:
             assert (partition, offset) == (first, 5)
 
-    counted = reading._write(Held(), [record(first, "a"), record(second, "b")])  # type: ignore[arg-type]
-    assert counted == 1
+    both = [record(first, "a"), record(second, "b")]
+    assert reading._write(Held(), both) == (1, {first})  # type: ignore[arg-type]
     assert [alert.fingerprint for alert in stage.alerts()] == ["b"]
+
+
+def test_a_large_poll_is_written_in_portions(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its offsets; a rival that read on in between stops the rest of its partition."""
+    monkeypatch.setattr(ingest, "PORTION_BYTES", 3000)
+    real = ingest.Ingest._commit
+    commits = []
+
+    def commit(self: ingest.Ingest, *given: Any, **more: Any) -> Any:
+        commits.append(len(given[0]))
+        if len(commits) == 2:
+            with stage.database.writing() as connection:
+                offsets.move(connection, {port.Partition(ingest.TOPIC, 0): 9})
+        return real(self, *given, **more)
+
+    monkeypatch.setattr(ingest.Ingest, "_commit", commit)
+    put(stage.log, *(a_match(f"f{n}") for n in range(10)))
+    stage.read()
+    assert commits[:2] == [2, 2]
+    assert [alert.fingerprint for alert in stage.alerts()] == ["f0", "f1", "f9"]
 
 
 def test_an_alert_opened_by_another_at_the_same_moment_is_met_again(

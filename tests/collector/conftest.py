@@ -12,14 +12,6 @@ def log(tmp_path):
 
 
 @pytest.fixture
-def relay():
-    with observer.serving() as (steered, address):
-        steered.address = address
-        steered.node()
-        yield steered
-
-
-@pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch):
     """What waits for a living cluster's pace waits less here; the proportions stay."""
     monkeypatch.setattr(relay_watch, "EVERY_SECONDS", 0.2)
@@ -36,3 +28,11 @@ def _in_a_hurry(monkeypatch):
     monkeypatch.setattr(relay_source, "OVERLAP_SECONDS", 0.3)
     monkeypatch.setattr(stage, "FENCED_SECONDS", 0.5)
     monkeypatch.setattr(stage, "PATIENCE_SECONDS", 1.0)
+
+
+@pytest.fixture
+def relay(_in_a_hurry):
+    with observer.serving() as (steered, address):
+        steered.address = address
+        steered.node()
+        yield steered

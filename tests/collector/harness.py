@@ -60,6 +60,10 @@ class Written:
     def counts(self) -> Counter[str]:
         return Counter(self.uuids())
 
+    def wait_for(self, count: int) -> None:
+        """Wait until so many flows are there."""
+        wait_for(lambda: len(self.uuids()) >= count, what=f"{count} flows")
+
     def gaps(self) -> list[flows_pb2.Gap]:
         return [gap for batch in self.batches() for gap in batch.gaps]
 

@@ -113,7 +113,7 @@ class Observer(observer_pb2_grpc.ObserverServicer):
             self._generations[name] = -1
             self.condition.notify_all()
 
-    def GetNodes(self, request, context):  # noqa: N802
+    def GetNodes(self, request, context):
         if not self.is_relay:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "GetNodes not implemented")
         with self.condition:
@@ -131,7 +131,7 @@ class Observer(observer_pb2_grpc.ObserverServicer):
                 ]
             )
 
-    def GetFlows(self, request, context):  # noqa: N802
+    def GetFlows(self, request, context):
         wanted = filters.Filters(tuple(request.whitelist), tuple(request.blacklist))
         if request.follow:
             yield from self._follow(request, wanted, context)

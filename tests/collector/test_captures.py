@@ -210,8 +210,14 @@ def test_all_shapes_that_hubble_writes_are_read(log, tmp_path):
     rest = [
         '{"agent_event": {"type": "AGENT_STARTED"}}\n',
         '{"node_status": {"state_change": "NODE_CONNECTED"}, "node_name": "relay"}\n',
-        '{"lost_events": {"source": "PERF_EVENT_RING_BUFFER", "num_events_lost": "4"},'
-        ' "node_name": "demo/n1", "time": "2026-11-21T02:47:12.343174607Z"}\n',
+        json.dumps(
+            {
+                "lost_events": {"source": "PERF_EVENT_RING_BUFFER", "num_events_lost": "4"},
+                "node_name": "demo/n1",
+                "time": "2026-11-21T02:47:12.343174607Z",
+            }
+        )
+        + "\n",
     ]
     texts = [json.dumps(item) + "\n" for item in (exporter, bare, camel)]
     harness.collected(log, flows=str(write(tmp_path / "a.jsonl", *texts, *rest)))

@@ -2,10 +2,14 @@
 
 import time
 
+import pytest
+
 from collector import instants
 from schemas.hubble import flow_pb2
 from tests.collector import builders, harness
 from tests.collector.builders import fresh
+
+pytestmark = pytest.mark.slow
 
 
 def until(gap) -> int:
@@ -64,7 +68,7 @@ def test_a_gap_is_written_once_however_often_the_collector_starts(log, relay):
     for _ in range(3):
         with harness.collecting(log, relay=relay.address):
             relay.emit(*(more := fresh(1)))
-            harness.wait_for(lambda: more[0].uuid in written.counts())  # noqa: B023
+            harness.wait_for(lambda: more[0].uuid in written.counts())
             harness.wait_for(written.gaps)
     assert len(written.gaps()) == 1
 

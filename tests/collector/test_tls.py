@@ -10,6 +10,8 @@ from tests.collector import harness, observer
 from tests.collector.builders import fresh
 from tests.parts import relay as parts
 
+pytestmark = pytest.mark.slow
+
 NAME = parts.SERVER_NAME
 
 

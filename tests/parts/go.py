@@ -61,14 +61,18 @@ def build(
     *,
     into: Path,
     at_least: str,
+    variables: Mapping[str, str] | None = None,
     sources: Mapping[str, Path] | None = None,
 ) -> None:
     """Build programs, by name and package, in a copy of the module and put them into a folder.
 
-    `sources` are folders of our own that are laid into the copy first. Raises Missing.
+    `variables` are strings of the program that the linker sets, by import path and name;
+    `sources` are folders of our own that are laid into the copy
+    first. Raises Missing.
     """
     label = (module.path.rpartition("/")[2], module.version)
     go = toolchain(at_least)
+    linked = " ".join(["-s", "-w", *(f"-X '{k}={v}'" for k, v in (variables or {}).items())])
     copy = into / "source"
     cache.say(*label, f"fetching {module.path}")
     shutil.copytree(_downloaded(go, module), copy, copy_function=shutil.copyfile)
@@ -80,7 +84,7 @@ def build(
         for name, package in programs.items():
             cache.say(*label, f"building {name}")
             command = [str(go.program), "build", "-buildvcs=false", "-p", PARALLEL]
-            command += ["-ldflags", "-s -w", "-o", str(into / name), package]
+            command += ["-ldflags", linked, "-o", str(into / name), package]
             cache.run(command, label=label, cwd=copy, environment=go.environment)
     finally:
         shutil.rmtree(copy, ignore_errors=True)

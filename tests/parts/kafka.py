@@ -295,6 +295,10 @@ def unsecured_token(subject: str, *, seconds: int = 600) -> str:
     return f"{part({'alg': 'none'})}.{part(claims)}."
 
 
+_STARTED: list[Broker] = []
+"""Keeps what the guardian will stop from being collected."""
+
+
 @contextlib.contextmanager
 def running(folder: Path, *, jvm: Sequence[str] = JVM) -> Iterator[Broker]:
     """Run a broker of one's own, such as one that will be restarted."""
@@ -332,6 +336,7 @@ def _shared(folder: Path) -> Broker:
             return Broker(folder=folder / "broker", ports=Ports(**json.loads(note.read_text())))
         broker = new(folder / "broker")
         broker.start()
+        _STARTED.append(broker)
         note.write_text(json.dumps(dataclasses.asdict(broker.ports)))
         return broker
 

@@ -23,8 +23,15 @@ from tests.parts import cache, certificates, demand, go, guardian
 VERSION = "v1.19.6"
 GO = "1.25.0"
 """The Go that the module's go.mod asks for."""
-RECIPE = 1
+COMMIT = "9a8982433e"
+RECIPE = 2
 """Raised whenever what is built below changes."""
+NAMED = {
+    "github.com/cilium/cilium/pkg/version.ciliumVersion": (
+        f"{VERSION.removeprefix('v')} {COMMIT} 2026-07-16T14:53:30Z"
+    )
+}
+"""As the release names itself: relay tells its clients."""
 MODULE = go.Module("github.com/cilium/cilium", VERSION)
 SERVER_NAME = "ui.hubble-relay.cilium.io"
 """A name by the pattern that Cilium's own certificates carry."""
@@ -247,7 +254,7 @@ def free_port() -> int:
 
 def _build(folder: Path) -> None:
     wanted = {"hubble-relay": "./hubble-relay", "hubble": "./hubble"}
-    go.build(MODULE, wanted, into=folder, at_least=GO)
+    go.build(MODULE, wanted, into=folder, at_least=GO, variables=NAMED)
     for name in wanted:
         if not os.access(folder / name, os.X_OK):
             raise cache.Missing(f"{name} was not built")

@@ -17,6 +17,8 @@ from policies.dnsnames import DnsPattern
 from policies.labels import LabelSet
 from policies.model import FqdnPeer
 
+pytestmark = pytest.mark.slow
+
 CORPUS = Path(__file__).parents[1] / "data" / "oracle" / "dev.jsonl.gz"
 SCENARIOS = 1541
 DIRECTIONS = ("egress", "ingress")

@@ -143,9 +143,11 @@ class Reference:
 def synthetic(*, capacity: int = 4095, seeded: bool = True) -> Iterator[Synthetic]:
     """Run one synthetic node; `seeded`: its ring has two events to begin with."""
     arguments = [f"--capacity={capacity}", *([] if seeded else ["--empty"])]
-    with nodes.Nodes(1, *arguments) as running:
-        with grpc.insecure_channel(running.addresses["demo/n1"]) as channel:
-            yield Synthetic(running, channel)
+    with (
+        nodes.Nodes(1, *arguments) as running,
+        grpc.insecure_channel(running.addresses["demo/n1"]) as channel,
+    ):
+        yield Synthetic(running, channel)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from tests.parts import cache, demand, relay
 KINDS = ["synthetic", pytest.param("reference", marks=pytest.mark.relay)]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def fed(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager[agents.Fed]]:
     """What runs a node whose events a test makes up, by the size of its ring."""
     if request.param == "reference":
@@ -23,8 +23,8 @@ def fed(request: pytest.FixtureRequest) -> Callable[..., AbstractContextManager[
     return kind
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def agent(fed: Callable[..., AbstractContextManager[agents.Fed]]) -> Iterator[agents.Agent]:
-    """A node that has just been started; a real agent would do."""
+    """A node for all tests of a module, as a real agent would be."""
     with fed() as running:
         yield running

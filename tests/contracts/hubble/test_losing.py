@@ -15,7 +15,7 @@ from tests.contracts.hubble.reading import (
     uuids,
 )
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 RING = 255
 NOTHING = flow_pb2.FlowFilter(uuid=["00000000-0000-0000-0000-000000000000"])
@@ -50,7 +50,9 @@ def test_what_a_slow_reader_misses_is_counted_to_the_last_event(fed):
             got = stream.until_flow(newest(agent))
         lost = only_lost(got)
         assert {each.source for each in lost} == {flow_pb2.HUBBLE_RING_BUFFER}
-        assert all(began <= each.first.ToNanoseconds() <= each.last.ToNanoseconds() for each in lost)
+        assert all(
+            began <= each.first.ToNanoseconds() <= each.last.ToNanoseconds() for each in lost
+        )
         assert {each.node_name for each in got if each.HasField("lost_events")} == {agent.name}
         flows = uuids(only_flows(got))
         assert len(flows) == len(set(flows))

@@ -1,8 +1,7 @@
 """The synthetic flows are such as the policies of the mix bring about, and raise what they should."""
 
-from google.protobuf import json_format
-
 import pytest
+from google.protobuf import json_format
 from ruamel.yaml import YAML
 
 from policies.evaluating import Outcome, decide

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 
-from schemas.hubble import flow_pb2, observer_pb2, peer_pb2, peer_pb2_grpc
-from tests.parts.synthetic import events, kinds, mix
+from schemas.hubble import flow_pb2, peer_pb2, peer_pb2_grpc
+from tests.parts.synthetic import events, mix
 from tests.parts.synthetic.emission import Emission
 from tests.parts.synthetic.node import Node
 
