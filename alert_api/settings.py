@@ -84,7 +84,7 @@ class Settings(Base):
         description="this replica's stable name among the alert APIs of one log",
     )
     batch_records: int = Field(
-        default=1000, ge=1, le=20_000, description="most records written in one transaction"
+        default=2000, ge=1, le=20_000, description="most records written in one transaction"
     )
     resolve_after: int | None = Field(
         default=None,

@@ -24,9 +24,12 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the target is met; None where there is none."""
+        """Return whether the target is met; None where there is none.
+
+        Compared by value: a figure that was read from JSON has a plain string.
+        """
         if self.target is None:
             return None
         return (
-            self.value <= self.target if self.better is Better.LOWER else self.value >= self.target
+            self.value <= self.target if self.better == Better.LOWER else self.value >= self.target
         )

@@ -38,7 +38,9 @@ def configure(level: LogLevel, style: LogFormat, *, stream: TextIO | None = None
     out = stream or sys.stderr
     text = style is LogFormat.TEXT or (style is LogFormat.AUTO and out.isatty())
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if text
+        else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

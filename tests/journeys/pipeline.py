@@ -1,7 +1,6 @@
 """The four stages as processes of their own, as an operator would run them, and what they counted."""
 
 import contextlib
-import ctypes
 import json
 import os
 import secrets
@@ -82,7 +81,7 @@ class Pipeline:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    preexec_fn=_die_with_parent,
+                    start_new_session=True,
                 )
 
     def kill(self, stage: str) -> None:
@@ -273,10 +272,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return json.dumps(value)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    # A signal that the test runner ignores must not be ignored by the stage.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.setsid()

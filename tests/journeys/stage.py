@@ -10,6 +10,7 @@ the stages carry no hook for it.
 
 import argparse
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from typing import Any
 import sqlalchemy
 
 from bus import opening, port
+
+PR_SET_PDEATHSIG = 1
 
 
 class Countdown:
@@ -100,6 +103,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
+    # Whichever way the tests end, no stage outlives them.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if options.die_at:
         plant(Countdown(options.die_at))
     from cli import main as cli_main

@@ -52,7 +52,7 @@ def toolchain(at_least: str) -> Toolchain:
         "GOPATH": str(cache.root() / "go" / "path"),
         "GOCACHE": str(cache.root() / "go" / "built"),
     }
-    return Toolchain(home / "bin" / "go", environment | own)
+    return Toolchain(home / "go" / "bin" / "go", environment | own)
 
 
 def build(
@@ -123,7 +123,7 @@ def _install(folder: Path) -> None:
 
 def _version(program: Path) -> tuple[int, ...]:
     answer = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
-    return _numbers(answer.stdout.partition(" go1")[2].partition(" ")[0] and answer.stdout)
+    return _numbers(answer.stdout)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -42,8 +42,9 @@ class Ring(Generic[Event]):
     def write(self, events: Sequence[Event]) -> None:
         """Append events, and wake readers once."""
         for event in events:
-            self._slots[self._written & self.capacity] = event
+            # Counted first: what it overwrites is then out of reach, and it is not yet in it.
             self._written += 1
+            self._slots[(self._written - 1) & self.capacity] = event
         self.wake()
 
     def wake(self) -> None:
