@@ -4,6 +4,7 @@
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     Where $PICKET_NOT_RUN names a file, it is written there too, for whoever runs several pytests.
     """
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, Counter[str]] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         _, found, reason = reason.partition(NOT_RUN)
         if found:
-            reasons.setdefault(reason, []).append(report.nodeid)
-    if not reasons:
+            file = report.nodeid.partition("::")[0]
+            reasons.setdefault(reason.partition("\n")[0], Counter())[file] += 1
+    # xdist's workers report to the controller, which has it all.
+    if not reasons or "PYTEST_XDIST_WORKER" in os.environ:
         return
     lines = []
-    for reason, tests in reasons.items():
-        lines.append(f"{len(tests)} tests: {reason}")
-        lines += [f"    {test}" for test in tests]
+    for reason, files in reasons.items():
+        lines.append(f"{files.total()} tests, {reason}")
+        lines += [f"    {count} of {file}" for file, count in sorted(files.items())]
     terminalreporter.section("TESTS THAT DID NOT RUN", red=True)
     for line in lines:
         terminalreporter.line(line)

@@ -65,7 +65,8 @@ def test_a_day_later_it_doubles_nothing_either(tmp_path):
     now = [1_000_000_000.0]
     moving = clock.Clock(now=lambda: now[0])
     log = harness.a_log(tmp_path, time=moving, retention_seconds=0.0)
-    capture = write(tmp_path / "a.jsonl", *lines(some(20)))
+    # So many that several transactions are needed: the last one has the position, too.
+    capture = write(tmp_path / "a.jsonl", *lines(some(4500)))
     harness.collected(log, flows=str(capture))
     now[0] += 2 * 86400
     harness.collected(log, flows=str(write(tmp_path / "other.jsonl", *lines(some(1)))))

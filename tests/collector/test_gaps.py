@@ -5,6 +5,7 @@ import time
 import pytest
 
 from collector import instants
+from schemas import topics
 from schemas.hubble import flow_pb2
 from tests.collector import builders, harness
 from tests.collector.builders import fresh
@@ -71,6 +72,26 @@ def test_a_gap_is_written_once_however_often_the_collector_starts(log, relay):
             harness.wait_for(lambda: more[0].uuid in written.counts())
             harness.wait_for(written.gaps)
     assert len(written.gaps()) == 1
+
+
+def test_what_a_standby_saw_behind_a_gap_does_not_hide_it(log, relay):
+    """Its stream began after the loss; the test of the rings comes before what it holds."""
+    relay.node(capacity=10)
+    written = harness.Written(log)
+    before, after = fresh(5), fresh(50)
+    relay.emit(*before)
+    with harness.collecting(log, relay=relay.address):
+        harness.wait_for(lambda: len(written.uuids()) == 5)
+    active = log.consumer("picket-collector-demo", [topics.COLLECTOR.name])
+    harness.wait_for(lambda: active.poll(timeout=0.1) is not None and active.assignment())
+    relay.emit(*after)
+    with harness.collecting(log, relay=relay.address):
+        harness.wait_for(lambda: relay.sent >= 10)
+        passed = time.monotonic() + 0.5
+        harness.wait_for(lambda: time.monotonic() > passed)
+        active.close()
+        (gap,) = harness.wait_for(written.gaps)
+    assert (start(gap), until(gap)) == (time_of(before[-1]), time_of(after[40]))
 
 
 def test_a_ring_full_of_unwanted_flows_is_no_gap_while_it_was_watched(log, relay):

@@ -34,27 +34,23 @@ def cluster(request, hubble, tmp_path):
         def wait_for_flows(self, count=60):
             written.wait_for(len(written.uuids()) + count)
 
-        def after(self, *, gaps, seconds=25.0):
+        def after(self, *, gaps):
+            """Stop writing, wait for the rest; return what is missing, and the gaps told."""
             self.nodes.stop()
             emitted = self.nodes.uuids()
             if gaps:
                 harness.wait_for(written.gaps)
-                self.wait_for_rest(emitted)
+                harness.wait_for(lambda: self.stands_still(written))
             else:
                 harness.wait_for(lambda: emitted <= written.counts().keys(), seconds=60)
             assert set(written.counts().values()) == {1}
             return emitted - written.counts().keys(), written.gaps()
 
-        def wait_for_rest(self, emitted):
-            seen = []
-
-            def stands_still():
-                seen.append(len(written.uuids()))
-                return len(seen) > 100 and seen[-1] == seen[-100]
-
-            harness.wait_for(stands_still)
-            assert written.uuids()
-            assert emitted
+        @staticmethod
+        def stands_still(written):
+            before, until = len(written.uuids()), time.monotonic() + 4
+            harness.wait_for(lambda: time.monotonic() > until)
+            return len(written.uuids()) == before
 
     running = Cluster()
     with (
