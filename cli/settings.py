@@ -35,16 +35,19 @@ class UpSettings(Settings):
         "easier in --config, as [[alert-api.gitlab]].",
     )
 
-    @field_validator("listen")
+    @field_validator("listen", "relay")
     @classmethod
-    def _address(cls, value: str) -> str:
-        address(value)
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            address(value)
         return value
 
 
 def address(listen: str) -> tuple[str, int]:
     """Return host and port of HOST:PORT. Raises ValueError."""
     host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    # Not 0 either: nobody would know where to look.
+    is_port = port.isdecimal() and 0 < int(port) < 65536
+    if not colon or not host or "/" in host or not is_port:
         raise ValueError(f"{listen!r} is not HOST:PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from bus import opening, port
 from cli import flags, signals
 from runtime import lifecycle, parent
@@ -81,6 +83,11 @@ PROGRESS_SECONDS = 0.1
 
 BUS = flags.Section("bus", opening.BusSettings, "Log")
 
+FIRST_PAUSE_SECONDS = 0.5
+LAST_PAUSE_SECONDS = 15.0
+
+logs = structlog.get_logger()
+
 
 @dataclass(slots=True)
 class Told:
@@ -100,7 +107,10 @@ class Told:
 
 
 def run(stage: Stage, settings: Settings, bus: opening.BusSettings) -> None:
-    """Run a stage until it ends or a signal comes. Raises UserError, Unavailable, Fenced."""
+    """Run a stage until it ends or a signal comes. Raises UserError, Unavailable, Fenced.
+
+    A log that is away when the stage starts is waited for.
+    """
     stop = threading.Event()
     signals.stopping(stop)
     above = os.environ.get(PARENT_VARIABLE, "")
@@ -109,13 +119,31 @@ def run(stage: Stage, settings: Settings, bus: opening.BusSettings) -> None:
         parent.tie(int(above), stop=stop.set)
         if stage is COLLECTOR:
             more["progress"] = Told()
-    log = opened(bus)
+    log = awaited(bus, stop)
+    if log is None:
+        return
     try:
         app = stage.build(settings, log, **more)
         app.stop = stop
         app.serve()
     finally:
         log.close()
+
+
+def awaited(bus: opening.BusSettings, stop: threading.Event) -> port.Log | None:
+    """Open the log, trying for as long as it is away; None where the stop came first.
+
+    Raises UserError as `opened` does.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            return opened(bus)
+        except port.Unavailable as away:
+            logs.warning("the log is away", reason=str(away), retry_in=pause)
+            stop.wait(pause)
+            pause = min(pause * 2, LAST_PAUSE_SECONDS)
+    return None
 
 
 def opened(bus: opening.BusSettings, *, ensure: bool = True) -> port.Log:

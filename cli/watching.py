@@ -178,6 +178,7 @@ class Terminal:
             listing.print_list(self._out, found)
         elif is_capture:
             self._out.print("No alerts: nothing that an alerting policy stopped is in the capture.")
+        self._unreadable()
         self._notices(client)
         token = self.state.token.read_text(encoding="utf-8").strip()
         self._out.print()
@@ -189,6 +190,17 @@ class Terminal:
         self._out.print(Text(f"Output of the stages: {self.state.output}"), soft_wrap=True)
         self._out.print("Ctrl-C stops it; run again, it goes on where it was.")
         sys.stdout.flush()
+
+    def _unreadable(self) -> None:
+        """Say how many lines this run put aside: a capture of something else has no alerts."""
+        lines, rejected = (self._capture.get(name, 0) for name in ("lines", "rejected"))
+        if rejected:
+            self._out.print()
+            self._out.print(
+                f"{rejected:,} of {_counted(lines, 'line')} could not be read; see"
+                " picket topics show picket.deadletter",
+                soft_wrap=True,
+            )
 
     def _notices(self, client: api.Api) -> None:
         found = [

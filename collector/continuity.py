@@ -1,8 +1,8 @@
 """Whether anything is missing between what was read of a node and what it can still tell.
 
 Pure: events and times come in, gaps come out. The reasoning is in
-docs/decisions/collector-continuity.md. In short: for each node a time is kept up to which nothing
-is missing (`seen_until`). Whenever its stream may have been interrupted the node is *suspected*,
+docs/decisions/0006-how-the-collector-knows-that-nothing-is-missing.md. In short: for each node a
+time is kept up to which nothing is missing (`seen_until`). Whenever its stream may have been interrupted the node is *suspected*,
 and cleared by either of two proofs: a flow from before that time is replayed, so the ring still
 holds all that came after it; or the oldest flow of its ring, of any kind, is not newer than that
 time. Where neither comes there is a gap, up to that oldest flow.

@@ -262,7 +262,7 @@ def _terms(cluster: str, policy: Policy, explanation: Explanation) -> Terms:
 
 def source(cluster: str) -> str:
     """Return the source of the CloudEvents about a cluster."""
-    return f"picket/enricher/{cluster}"
+    return f"/picket/enricher/{cluster}"
 
 
 def _inner_json(fields: dict[str, object]) -> str:

@@ -2,7 +2,7 @@
 
 GitLab keeps one alert a fingerprint while it is open there, and makes a new one after. So the
 fingerprint that is sent is the alert's own, not the flow's: nothing of one alert can touch the next
-one of the same flows. See docs/decisions/0008-each-alert-exists-once-in-gitlab.md.
+one of the same flows. See docs/decisions/0004-each-alert-exists-once-in-gitlab.md.
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,8 @@ from tests.cli import stand
 CODE = """
 import os, signal, sys, threading
 from cli import signals
+# Whatever runs the tests may have been started by nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 for name in sys.argv[2:]:
     signal.signal(signal.Signals[name], signal.SIG_IGN)
 stop = threading.Event()

@@ -53,7 +53,7 @@ class Observer(observer_pb2_grpc.ObserverServicer):
         self.nodes: dict[str, Node] = {}
         self.requests: list[observer_pb2.GetFlowsRequest] = []
         """Of following streams."""
-        self.condition = threading.Condition()
+        self.condition = threading.Condition(threading.RLock())
         self.open_streams = 0
         self.sent = 0
         self._epoch = 0

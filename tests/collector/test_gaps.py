@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from collector import instants
+from collector import continuity, instants
 from schemas import topics
 from schemas.hubble import flow_pb2
 from tests.collector import builders, harness
@@ -92,6 +92,28 @@ def test_what_a_standby_saw_behind_a_gap_does_not_hide_it(log, relay):
         active.close()
         (gap,) = harness.wait_for(written.gaps)
     assert (start(gap), until(gap)) == (time_of(before[-1]), time_of(after[40]))
+
+
+def test_a_suspicion_outlives_the_collector_that_had_it(log, relay, monkeypatch):
+    """It is in the log before any flow that may stand behind the gap."""
+    relay.node(capacity=10)
+    written = harness.Written(log)
+    relay.emit(*(before := fresh(5)))
+    with harness.collecting(log, relay=relay.address, checkpoint_seconds=30) as run:
+        harness.wait_for(lambda: len(written.uuids()) == 5)
+        monkeypatch.setattr(continuity, "GRACE_SECONDS", 3600.0)
+        with relay.condition:
+            relay.break_streams()
+            relay.emit(*(after := fresh(50)))
+        harness.wait_for(lambda: len(written.uuids()) == 15)
+        log.producer("picket-collector-demo").close()
+        relay.emit(*fresh(1))
+        harness.wait_for(lambda: run.metric("active") == 0)
+        assert not written.gaps()
+        monkeypatch.setattr(continuity, "GRACE_SECONDS", 0.5)
+        (gap,) = harness.wait_for(written.gaps)
+    assert start(gap) == time_of(before[-1])
+    assert until(gap) >= time_of(after[40])
 
 
 def test_a_ring_full_of_unwanted_flows_is_no_gap_while_it_was_watched(log, relay):

@@ -51,7 +51,7 @@ def test_a_match_says_all_there_is_to_say() -> None:
     (event,) = matched(manifest, *responses)
     match = event.data
     assert event.subject == "CiliumNetworkPolicy/shop/backend-ingress"
-    assert event.source == "picket/enricher/demo"
+    assert event.source == "/picket/enricher/demo"
     assert event.time == match.last_seen
     assert (match.cluster, match.project, match.direction) == ("demo", "123", "ingress")
     assert match.policy == messages.PolicyIdentity(

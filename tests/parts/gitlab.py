@@ -1,6 +1,6 @@
 """A strict stand-in for GitLab's HTTP endpoint integrations, on loopback.
 
-It answers, cuts off and de-duplicates as GitLab is known to (docs/decisions/0008-each-alert-exists-once-in-gitlab.md
+It answers, cuts off and de-duplicates as GitLab is known to (docs/decisions/0004-each-alert-exists-once-in-gitlab.md
 has the facts), keeps every request as it came, and can be told to misbehave. In a test it is an
 object; a journey runs it as a process:
 

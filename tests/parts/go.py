@@ -83,7 +83,7 @@ def build(
             shutil.copytree(source, copy / name)
         for name, package in programs.items():
             cache.say(*label, f"building {name}")
-            command = [str(go.program), "build", "-buildvcs=false", "-p", PARALLEL]
+            command = [str(go.program), "build", "-v", "-buildvcs=false", "-p", PARALLEL]
             command += ["-ldflags", linked, "-o", str(into / name), package]
             cache.run(command, label=label, cwd=copy, environment=go.environment)
     finally:

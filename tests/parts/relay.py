@@ -24,14 +24,15 @@ VERSION = "v1.19.6"
 GO = "1.25.0"
 """The Go that the module's go.mod asks for."""
 COMMIT = "9a8982433e"
-RECIPE = 2
+RECIPE = 3
 """Raised whenever what is built below changes."""
 NAMED = {
     "github.com/cilium/cilium/pkg/version.ciliumVersion": (
         f"{VERSION.removeprefix('v')} {COMMIT} 2026-07-16T14:53:30Z"
-    )
+    ),
+    "github.com/cilium/cilium/hubble/pkg.Version": VERSION,
 }
-"""As the release names itself: relay tells its clients."""
+"""As the release names itself: relay tells its clients, and hubble compares."""
 MODULE = go.Module("github.com/cilium/cilium", VERSION)
 SERVER_NAME = "ui.hubble-relay.cilium.io"
 """A name by the pattern that Cilium's own certificates carry."""

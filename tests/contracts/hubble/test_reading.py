@@ -32,6 +32,7 @@ def test_a_denied_call_is_a_verdict_and_then_a_drop_event_with_another_uuid(agen
     assert (verdict.event_type.type, drop.event_type.type) == (5, 1)
     assert drop.event_type.sub_type == flow_pb2.POLICY_DENIED
     assert verdict.uuid != drop.uuid
+    assert verdict.l4 == drop.l4
     assert 0 <= drop.time.ToNanoseconds() - verdict.time.ToNanoseconds() < 1_000_000_000
     assert not drop.policy_match_type
     assert not drop.HasField("is_reply")

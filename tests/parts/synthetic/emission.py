@@ -33,6 +33,8 @@ class Prepared:
     step: mix.Step
     kind: events.Kind
     node: int
+    opens: bool
+    """Whether a new connection begins with it: twins have one source port."""
 
 
 class Books:
@@ -102,6 +104,7 @@ class Emission:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._ports = itertools.cycle(range(32768, 32768 + PORTS))
+        self._port = 32768
 
     def seed_rings(self, nodes: Iterable[Node] | None = None) -> None:
         """Write two events of noise into each ring: nobody can read from an emptier one."""
@@ -182,6 +185,7 @@ class Emission:
                     step=step,
                     kind=events.Kind(step.flow),
                     node=names.index(step.flow.node_name),
+                    opens=not steps,
                 )
                 self.books.steps.append(prepared)
                 steps.append(prepared)
@@ -204,6 +208,8 @@ class Emission:
             written = []
             for index, step in enumerate(steps, start=1):
                 place = step.node
+                if step.opens:
+                    self._port = next(self._ports)
                 if place in self.blind:
                     continue
                 at = first + index * apart
@@ -211,7 +217,7 @@ class Emission:
                     at = newest[place] + 1
                 newest[place] = at
                 uuid = self.books.enter(step)
-                entries[place].append(step.kind.event(uuid, at, next(self._ports)))
+                entries[place].append(step.kind.event(uuid, at, self._port))
                 if since is None:
                     written.append((uuid.decode(), at))
             for node, batch in zip(self._nodes, entries, strict=True):
