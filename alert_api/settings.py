@@ -25,15 +25,15 @@ class GitLabProject(BaseModel):
     project: str = Field(
         min_length=1,
         max_length=255,
-        description="the project's id, as in the policies' label app.gitlab.com/proj",
+        description="The project's id, as in the policies' label app.gitlab.com/proj.",
     )
-    url: str = Field(description="the integration's address, .../alerts/notify/<name>/<id>.json")
-    token_file: Path = Field(description="file with the integration's authorization key")
+    url: str = Field(description="The integration's address, .../alerts/notify/<name>/<id>.json.")
+    token_file: Path = Field(description="File with the integration's authorization key.")
     environment: str | None = Field(
-        default=None, max_length=255, description="name of the GitLab environment, if one fits"
+        default=None, max_length=255, description="Name of the GitLab environment, if one fits."
     )
     ca_file: Path | None = Field(
-        default=None, description="certificates to trust instead of the system's"
+        default=None, description="Certificates to trust instead of the system's."
     )
 
     @field_validator("url")
@@ -51,57 +51,58 @@ class Settings(Base):
     """Settings of the alert API."""
 
     database: str = Field(
-        description="where alerts are kept, without a password: sqlite:///<path> or "
-        "postgresql://<user>@<host>/<database>"
+        description="Where alerts are kept, without a password: sqlite:///<path> or "
+        "postgresql://<user>@<host>/<database>."
     )
     database_password_file: Path | None = Field(
-        default=None, description="file with the database's password"
+        default=None, description="File with the database's password."
     )
     token_file: Path = Field(
-        description="file with the token that clients must present, 16 characters or more"
+        description="File with the token that clients must present, 16 characters or more."
     )
-    host: str = Field(default="127.0.0.1", description="address on which the API listens")
-    port: int = Field(default=8080, ge=0, le=65535, description="port of the API; 0 picks one")
+    host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of the API; 0 picks one.")
     hosts: tuple[str, ...] = Field(
-        default=(), description="host names, besides the own address, by which clients may call"
+        default=(), description="Host names, besides the own address, by which clients may call."
     )
     public_url: str | None = Field(
-        default=None, description="the page's address for links in GitLab, such as https://picket.x"
+        default=None,
+        description="The page's address for links in GitLab, such as https://picket.x.",
     )
     tls_certificate: Path | None = Field(
-        default=None, description="PEM file with the certificate chain; absent: plain HTTP"
+        default=None, description="PEM file with the certificate chain; absent: plain HTTP."
     )
-    tls_key: Path | None = Field(default=None, description="PEM file with the certificate's key")
+    tls_key: Path | None = Field(default=None, description="PEM file with the certificate's key.")
     health_host: str = Field(
-        default="127.0.0.1", description="address of the health port, which shows no alert"
+        default="127.0.0.1", description="Address of the health port, which shows no alert."
     )
     health_port: int = Field(
-        default=0, ge=0, le=65535, description="port for /livez, /readyz and /metrics; 0 is off"
+        default=0, ge=0, le=65535, description="Port for /livez, /readyz and /metrics; 0 is off."
     )
     slot: str = Field(
         default="0",
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
-        description="this replica's stable name among the alert APIs of one log",
+        description="This replica's stable name among the alert APIs of one log.",
     )
     batch_records: int = Field(
-        default=2000, ge=1, le=20_000, description="most records written in one transaction"
+        default=2000, ge=1, le=20_000, description="Most records written in one transaction."
     )
     resolve_after: int | None = Field(
         default=None,
         ge=60,
-        description="seconds of observed quiet after which an alert resolves by itself, where its "
-        "policy says nothing; absent: never",
+        description="Seconds of observed quiet after which an alert resolves by itself, where its "
+        "policy says nothing; absent: never.",
     )
     keep_days: int = Field(
-        default=90, ge=1, description="days for which resolved alerts and minute counts are kept"
+        default=90, ge=1, description="Days for which resolved alerts and minute counts are kept."
     )
     recount: bool = Field(
         default=False,
-        description="whether an empty database may count a log from its beginning though another "
-        "database had read it already",
+        description="Whether an empty database may count a log from its beginning though another "
+        "database had read it already.",
     )
     gitlab: tuple[GitLabProject, ...] = Field(
-        default=(), description="projects to deliver to: project, url, token_file, environment"
+        default=(), description="Projects to deliver to: project, url, token_file, environment."
     )
 
     @field_validator("gitlab", mode="before")

@@ -1,25 +1,30 @@
 """Puts the commands together, and turns a user's mistake into one line and exit code 2."""
 
+import signal
 import sys
-
-import typer
-
-from cli import faults
-from cli.faults import INTERRUPTED, MISUSE
-
-UsageError = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
     """Run `picket` with the arguments of this process."""
+    # Until all is loaded there is nothing to tidy up: Ctrl-C is the end, without a traceback.
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        from cli import commands  # noqa: F401, PLC0415
+
+        signal.signal(signal.SIGINT, handler)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; return the exit code: 0 fine, 1 found something or failed, 2 misuse."""
-    # Loaded here, so that a mistake in an imported module's settings is told like any other.
-    from cli import commands  # noqa: PLC0415
+    # Loaded here, for `main` and so that a mistake in an imported module's settings is told like
+    # any other.
+    import typer  # noqa: PLC0415
 
+    from cli import commands, faults  # noqa: PLC0415
+
+    usage_error = typer.BadParameter.__mro__[1]
     try:
         code = commands.app(args=arguments, prog_name="picket", standalone_mode=False)
     except BrokenPipeError:
@@ -27,9 +32,11 @@ def run(arguments: list[str]) -> int:
         sys.stdout = None
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return faults.INTERRUPTED
     except Exception as error:
-        told = (_usage(error), MISUSE) if isinstance(error, UsageError) else faults.told(error)
+        told = (
+            (_usage(error), faults.MISUSE) if isinstance(error, usage_error) else faults.told(error)
+        )
         if told is None:
             raise
         return faults.say(*told)

@@ -2,10 +2,10 @@
 
 Pure: events and times come in, gaps come out. The reasoning is in
 docs/decisions/0006-how-the-collector-knows-that-nothing-is-missing.md. In short: for each node a
-time is kept up to which nothing is missing (`seen_until`). Whenever its stream may have been interrupted the node is *suspected*,
-and cleared by either of two proofs: a flow from before that time is replayed, so the ring still
-holds all that came after it; or the oldest flow of its ring, of any kind, is not newer than that
-time. Where neither comes there is a gap, up to that oldest flow.
+time is kept up to which nothing is missing (`seen_until`). Whenever its stream may have been
+interrupted the node is *suspected*, and cleared by either of two proofs: a flow from before that
+time is replayed, so the ring still holds all that came after it; or the oldest flow of its ring, of
+any kind, is not newer than that time. Where neither comes there is a gap, up to that oldest flow.
 """
 
 from collections import deque
