@@ -102,6 +102,12 @@ class Database:
                     raise UserError(f"the database {self.url} cannot be used: {error}") from error
                 log.warning("waiting for the database", reason=str(error))
                 time.sleep(0.5)
+            except sa.exc.DatabaseError as error:
+                if not any(words in str(error.orig) for words in _NO_DATABASE):
+                    raise
+                raise UserError(
+                    f"the database {self.url} cannot be used: {_first_line(error)}"
+                ) from error
             else:
                 return
 
@@ -119,6 +125,10 @@ class Database:
                     f"{revision}): install that one, or use another database"
                 )
         command.upgrade(config, "head")
+
+
+_NO_DATABASE = ("is not a database", "is malformed")
+"""What SQLite says of a file that is something else, or damaged."""
 
 
 def _lasts(error: Unreachable) -> bool:

@@ -1,4 +1,4 @@
-"""Reading the records of picket.matches: matches, progress, or why a record is neither.
+"""Reading the records of picket.matches and picket.deadletter, or why one cannot be read.
 
 Nothing that passes here can make a database refuse the batch for ever: sizes, counts and times are
 bounded, and characters that PostgreSQL cannot hold are replaced.
@@ -12,7 +12,7 @@ import pydantic
 import pydantic_core
 
 from bus.port import Record
-from schemas import messages
+from schemas import messages, topics
 
 MAX_COUNT = 10**12
 MAX_TEXT = 2000
@@ -41,6 +41,14 @@ class ProgressRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterRecord:
+    """A dead letter of some stage."""
+
+    record: Record
+    letter: messages.DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
 class Garbage:
     """A record that is no message of this topic."""
 
@@ -50,7 +58,7 @@ class Garbage:
     detail: str
 
 
-Decoded = MatchRecord | ProgressRecord | Garbage
+Decoded = MatchRecord | ProgressRecord | LetterRecord | Garbage
 
 
 class _OutOfBoundsError(ValueError):
@@ -72,7 +80,11 @@ def decode(record: Record, *, now: datetime) -> Decoded:  # noqa: PLR0911 - one 
     if b"\\u0000" in record.value:
         event = _without_nul(event)
     kind = event.get("type") if isinstance(event, dict) else None
+    if record.partition.topic == topics.DEADLETTER.name:
+        kind = "dead letter"
     try:
+        if record.partition.topic == topics.DEADLETTER.name:
+            return _letter(record, event, now)
         if kind == messages.MATCH:
             return _match(record, event, now)
         if kind == messages.PROGRESS:
@@ -134,6 +146,14 @@ def _progress(record: Record, event: dict[str, Any], now: datetime) -> ProgressR
             raise _OutOfBoundsError("a notice")
         _check_times(now, notice.first_seen, notice.last_seen)
     return ProgressRecord(record, progress)
+
+
+def _letter(record: Record, fields: Any, now: datetime) -> LetterRecord:
+    letter = messages.DeadLetter.model_validate(fields)
+    if max(map(len, (letter.stage, letter.reason, letter.topic))) > MAX_TEXT:
+        raise _OutOfBoundsError("a text is too long")
+    _check_times(now, letter.at)
+    return LetterRecord(record, letter)
 
 
 def _check_times(now: datetime, *times: datetime) -> None:

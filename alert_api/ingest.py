@@ -16,7 +16,7 @@ import structlog
 
 from alert_api import decoding, gathering, instants
 from alert_api.database import Database, Unreachable
-from alert_api.decoding import Garbage, MatchRecord, ProgressRecord
+from alert_api.decoding import Garbage, LetterRecord, MatchRecord, ProgressRecord
 from alert_api.letters import DeadLetters
 from alert_api.metrics import Metrics
 from alert_api.placing import Placing
@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 GROUP = "picket-alert-api"
 TOPIC = topics.MATCHES.name
+TOPICS = (TOPIC, topics.DEADLETTER.name)
+TOLD_BY_LETTER = frozenset({"collector", "agent"})
+"""Stages whose dead letters become notices here; the enricher tells its own with its progress."""
 STAGE = "alert-api"
 
 POLL_SECONDS = 0.5
@@ -105,7 +108,7 @@ class Ingest:
     def _consume(self, stop: threading.Event) -> None:
         self._listener = Arrivals()
         self._next.clear()
-        consumer = self.log.consumer(GROUP, [TOPIC], listener=self._listener)
+        consumer = self.log.consumer(GROUP, TOPICS, listener=self._listener)
         try:
             while not stop.is_set():
                 self.step(consumer)
@@ -293,6 +296,9 @@ def _notices(
         if isinstance(entry, ProgressRecord):
             for notice in entry.progress.notices:
                 yield entry.progress.cluster, notice
+        elif isinstance(entry, LetterRecord):
+            if entry.letter.stage in TOLD_BY_LETTER:
+                yield _told_by_letter(entry)
         elif isinstance(entry, Garbage):
             record = entry.record
             where = f"{record.partition.topic}/{record.partition.number} at {record.offset}"
@@ -307,3 +313,19 @@ def _notices(
                     detail=f"{where}: {entry.detail}",
                 ),
             )
+
+
+def _told_by_letter(entry: LetterRecord) -> tuple[str, messages.Notice]:
+    letter = entry.letter
+    cluster, _, _ = (entry.record.key or b"").decode(errors="replace").partition("/")
+    where = letter.topic if letter.index is None else f"{letter.topic}:{letter.index}"
+    # What follows the first colon differs from letter to letter.
+    reason, _, _ = letter.reason.partition(":")
+    return cluster[: decoding.MAX_TEXT], messages.Notice(
+        kind=messages.NoticeKind.DEAD_LETTER,
+        reason=f"{letter.stage}: {reason}",
+        count=1,
+        first_seen=letter.at,
+        last_seen=letter.at,
+        detail=f"{where}: {letter.reason}",
+    )

@@ -31,7 +31,7 @@ PEER_HERE = 76.0
 """Microseconds a flow of the peer on the machine of the target, where there is no kcat."""
 SHARE = 0.25
 WARM_SECONDS = 6.0
-SECONDS = 8.0
+SECONDS = 10.0
 NODES = 2
 STEADY = 5_000
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -21,6 +21,13 @@ from runtime import clock, health, lifecycle
 from runtime.errors import UserError
 from schemas import topics
 
+SWITCH_SECONDS = 0.00005
+"""How long a thread waits before it asks the one that runs to let go.
+
+The stream's thread lets go of the interpreter at every message and takes it back before another
+thread has woken, so that the others wake up in vain until they ask. With Python's 5 ms that costs
+about a tenth of the CPU time.
+"""
 USED = (topics.FLOWS, topics.COLLECTOR, topics.DEADLETTER)
 
 
@@ -84,6 +91,7 @@ def _source(
             time=clock,
             progress=progress,
         )
+    sys.setswitchinterval(SWITCH_SECONDS)
     return RelaySource(
         relay=relay_channel.connect(settings),
         filters=settings.wanted,

@@ -107,6 +107,8 @@ class RelaySource:
         # Before anything of a standby's stream is read: that may stand behind a gap.
         self._continuity.interrupted(at=self.time.monotonic(), not_before=self._not_before())
         self._before = self._stream
+        if self._before is not None:
+            self._before.expire()
         self._stream = relay_stream.Stream(self.relay, self._plan, limit=self.limit)
         self._stream.start()
         self._openings = self._raised = 0
@@ -241,8 +243,8 @@ class RelaySource:
     def _note_opening(self) -> None:
         assert self._stream is not None
         if self._stream.openings != self._openings:
-            if self._openings:
-                self.metrics.reconnects.inc(self._stream.openings - self._openings)
+            # The first one is no reconnection.
+            self.metrics.reconnects.inc(self._stream.openings - max(self._openings, 1))
             self._openings = self._stream.openings
             self._opened = self.time.monotonic()
             self._continuity.interrupted(at=self._opened, not_before=self._not_before())

@@ -53,6 +53,7 @@ class Stream:
         self._opened: float | None = None
         self._heard = False
         self._wanted = False
+        self._expiring = False
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="relay stream", daemon=True)
 
@@ -106,6 +107,10 @@ class Stream:
             if self._call is not None:
                 self._call.cancel()
 
+    def expire(self) -> None:
+        """Do not open it anew once it ends: what came then would stand behind an interruption."""
+        self._expiring = True
+
     def close(self) -> None:
         """End the thread; what was not taken stays to be taken. Idempotent."""
         self._closed.set()
@@ -140,7 +145,7 @@ class Stream:
             if self._heard:
                 backoff = FIRST_BACKOFF
             self._opened = None
-            if self._closed.is_set():
+            if self._closed.is_set() or self._expiring:
                 return
             wanted, self._wanted = self._wanted, False
             if wanted:

@@ -111,7 +111,8 @@ class CollectorSettings(Settings):
         if value is None:
             return None
         host, colon, port = value.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        well_formed = colon and host and "/" not in host and port.isdecimal()
+        if not well_formed or not 0 < int(port) < 65536:
             raise ValueError(f"{value!r} is not HOST:PORT")
         return value
 

@@ -91,6 +91,8 @@ class Clusters:
             name, rest = _parts(key)
             cluster = self._known.setdefault(name, Cluster(name))
             value = None if record.value is None else json.loads(record.value)
+            if value is None and record.value is not None:
+                raise ValueError("null is no object, and no tombstone either")  # noqa: TRY301
             if rest == SYNCED:
                 _mark(cluster, value)
             elif value is None:

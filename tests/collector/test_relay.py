@@ -42,11 +42,13 @@ def test_a_broken_stream_is_opened_again_since_the_watermark(log, relay):
         relay.emit(*first)
         written = harness.Written(log)
         harness.wait_for(lambda: len(written.uuids()) == 100)
+        # Only the active one's stream is left by then.
+        harness.wait_for(lambda: relay.open_streams == 1 and len(relay.requests) == 2)
         relay.break_streams()
         second = fresh(100)
         relay.emit(*second)
         harness.wait_for(lambda: len(written.uuids()) == 200)
-        assert run.metric("reconnects_total") >= 1
+        harness.wait_for(lambda: run.metric("reconnects_total") >= 1)
         harness.wait_for(lambda: run.metric("duplicates_total", by="uuid") >= 1)
     assert written.counts() == {flow.uuid: 1 for flow in first + second}
     assert not written.gaps()
