@@ -83,8 +83,6 @@ class Continuity:
     """
 
     seen_until: dict[str, int] = field(default_factory=dict)
-    raised: int = 0
-    """How many suspicions were raised: each belongs into a checkpoint before flows follow it."""
     _suspicions: dict[str, _Suspicion] = field(default_factory=dict)
     _expected: dict[str, _Expected] = field(default_factory=dict)
     _proved: dict[str, float] = field(default_factory=dict)
@@ -228,6 +226,11 @@ class Continuity:
         return any(suspicion.oldest is None for suspicion in self._suspicions.values())
 
     @property
+    def suspected(self) -> frozenset[str]:
+        """Return the suspected nodes: they belong into a checkpoint before flows follow."""
+        return frozenset(self._suspicions)
+
+    @property
     def away(self) -> frozenset[str]:
         """Return the nodes whose flows do not arrive at present."""
         broken = {
@@ -254,7 +257,6 @@ class Continuity:
         base = base if before is None else min(base, before.base)
         self._suspicions[node] = _Suspicion(base, reason, at, at + after)
         self.seen_until[node] = base
-        self.raised += 1
 
     def _decide(
         self, node: str, suspicion: _Suspicion, *, at: float, now: int, behind: bool

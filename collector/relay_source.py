@@ -82,7 +82,7 @@ class RelaySource:
     _rate: float = 0.0
     _rated: float = 0.0
     _flows: int = 0
-    _raised: int = 0
+    _suspected: frozenset[str] = frozenset()
 
     def stand_by(self) -> None:
         """Attach for what happens from now on; hold the last minute of it."""
@@ -90,7 +90,8 @@ class RelaySource:
             self._stream = relay_stream.Stream(self.relay, self._plan_standby, limit=self.limit)
             self._stream.start()
         at = self.time.monotonic()
-        if raws := self._stream.take(TAKE_BYTES):
+        raws, _ = self._stream.take(TAKE_BYTES)
+        if raws:
             size = sum(map(len, raws))
             self._held.append(_Chunk(at, raws, size))
             self._held_bytes += size
@@ -111,7 +112,8 @@ class RelaySource:
             self._before.expire()
         self._stream = relay_stream.Stream(self.relay, self._plan, limit=self.limit)
         self._stream.start()
-        self._openings = self._raised = 0
+        self._openings = 0
+        self._suspected = frozenset()
         self._backlog = True
         self._newest = max(self._windows.newest().values(), default=0)
         self._watch = relay_watch.Watch(self.relay, self.filters)
@@ -124,14 +126,15 @@ class RelaySource:
             self._held_bytes -= chunk.size
             return Taken(raws=chunk.raws, more=True)
         assert self._stream is not None
-        raws = []
-        if self._before is not None:
-            raws = self._before.take(TAKE_BYTES)
+        raws: list[bytes] = []
         # From the elder first: its flows are the older ones.
-        raws += self._stream.take(TAKE_BYTES)
-        more = sum(map(len, raws)) >= TAKE_BYTES
+        if self._before is not None:
+            raws, _ = self._before.take(TAKE_BYTES)
+        newer, is_first = self._stream.take(TAKE_BYTES)
+        raws += newer
+        more = sum(map(len, raws)) >= TAKE_BYTES or self._stream.is_next
         self._note_pace(raws, more=more)
-        self._note_opening()
+        self._note_opening(is_first=is_first)
         return Taken(raws=raws, more=more)
 
     def look(self, sifted: Sifted) -> Standing:
@@ -152,10 +155,11 @@ class RelaySource:
         self._drop_elder(at)
         state = self._state(now)
         self.metrics.buffer.set(self._stream.waiting + self._held_bytes)
-        raised, self._raised = self._continuity.raised - self._raised, self._continuity.raised
+        suspected = self._continuity.suspected
+        changed, self._suspected = suspected != self._suspected, suspected
         return Standing(
             state=state,
-            checkpoint=raised > 0,
+            checkpoint=changed,
             read_until=self._read_until(state, now),
             away=sorted(self._continuity.away),
             gaps=gaps,
@@ -179,6 +183,7 @@ class RelaySource:
                 newest=instants.timestamp(window.newest),
                 known_by_time=instants.timestamp(window.known_by_time),
                 seen_until=instants.timestamp(seen.get(node, 0)),
+                suspected=node in self._continuity.suspected,
             )
 
     def end(self) -> None:
@@ -240,14 +245,18 @@ class RelaySource:
             self._idle_since = at
         self._backlog = more
 
-    def _note_opening(self) -> None:
-        assert self._stream is not None
-        if self._stream.openings != self._openings:
-            # The first one is no reconnection.
-            self.metrics.reconnects.inc(self._stream.openings - max(self._openings, 1))
-            self._openings = self._stream.openings
-            self._opened = self.time.monotonic()
-            self._continuity.interrupted(at=self._opened, not_before=self._not_before())
+    def _note_opening(self, *, is_first: bool) -> None:
+        at, not_before = self.time.monotonic(), self._not_before()
+        if is_first:
+            if self._openings:
+                self.metrics.reconnects.inc()
+            self._openings += 1
+            self._opened = at
+            self._continuity.interrupted(at=at, not_before=not_before)
+        if self._before is not None and self._before.broke:
+            # Until now it bridged the time that relay took to attach the other one.
+            self._before.close()
+            self._continuity.interrupted(at=at, not_before=not_before)
 
     def _look_at_flows(self, sifted: Sifted, *, at: float, now: int) -> list[Gap]:
         self._continuity.replayed(sifted.proofs, at=at, overlapping=self._before is not None)
@@ -371,9 +380,6 @@ def _seen_until(restored: Restored) -> dict[str, int]:
     if restored.checkpoint is not None:
         for node in restored.checkpoint.nodes:
             until = instants.of(node.seen_until)
-            if until < instants.of(node.newest):
-                # It was suspected: what was read since may stand behind a gap.
-                seen[node.node] = until
-            else:
-                seen[node.node] = max(seen.get(node.node, 0), until)
+            # What was read of a suspected one since may stand behind a gap.
+            seen[node.node] = until if node.suspected else max(seen.get(node.node, 0), until)
     return {node: time for node, time in seen.items() if time}

@@ -4,6 +4,7 @@ The single-threaded stream blocks its reader until a message comes, so nothing e
 this thread. It hands nothing over by itself: it appends, and the stage takes what is there.
 """
 
+import itertools
 import random
 import threading
 import time
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 FIRST_BACKOFF = 0.1
 LAST_BACKOFF = 5.0
 FULL_WAIT = 0.5
+OPENED = bytes(bytearray(b"opened"))
+"""Stands between the responses of two openings; known by its identity, so it must be its own."""
 OPEN_SECONDS = 1.0
 """A stream without messages counts as open when it has not failed for so long."""
 
@@ -46,6 +49,7 @@ class Stream:
         self._released = 0
         self.attempts = 0
         """How often opening it was tried."""
+        self._noted = 0
         self.openings = 0
         """How often relay was asked for flows."""
         self.problem: str | None = None
@@ -77,23 +81,41 @@ class Stream:
         """Return whether relay has to wait for room here."""
         return self.waiting > self._limit
 
-    def take(self, limit: int) -> list[bytes]:
+    @property
+    def broke(self) -> bool:
+        """Return whether it ended for good although nobody closed it."""
+        started = self._thread.ident is not None
+        return started and not self._thread.is_alive() and not self._closed.is_set()
+
+    def take(self, limit: int) -> tuple[list[bytes], bool]:
         """Return the oldest responses, up to about `limit` bytes; called by the stage only.
 
-        Raises what ended the thread, where something did that is no failure of relay.
+        They are all of one opening; also returned is whether they are the first of it. Raises what
+        ended the thread, where something did that is no failure of relay.
         """
         if self._fault is not None:
             raise self._fault
         items = self._items
+        is_first = bool(items) and items[0] is OPENED
+        if is_first:
+            del items[0]
+            self._noted += 1
         count = len(items)
         if (there := self._received - self._taken) > limit:
             # By their mean size: to look at each would cost as much as to take it.
             count = max(count * limit // there, 1)
         # The thread only appends, and each of these two is one step for it.
         taken = items[:count]
-        del items[:count]
+        if self.openings != self._noted:
+            taken = list(itertools.takewhile(lambda item: item is not OPENED, taken))
+        del items[: len(taken)]
         self._taken += sum(map(len, taken))
-        return taken
+        return taken, is_first
+
+    @property
+    def is_next(self) -> bool:
+        """Return whether what can be taken next belongs to a newer opening."""
+        return self.openings != self._noted
 
     def release(self) -> None:
         """Make room for as much as was taken; called by the stage only."""
@@ -165,7 +187,9 @@ class Stream:
                 call.cancel()
                 return
             self._call = call
+        # In this order: a mark that is there has been counted.
         self.openings += 1
+        self._items.append(OPENED)
         self._opened = time.monotonic()
         append = self._items.append
         limit = self._limit

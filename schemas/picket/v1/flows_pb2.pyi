@@ -79,16 +79,18 @@ class Checkpoint(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., cluster_uid: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeWatermark, _Mapping]]] = ..., scan_from: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ..., written_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captures: _Optional[_Iterable[_Union[CapturePosition, _Mapping]]] = ..., writer: _Optional[str] = ...) -> None: ...
 
 class NodeWatermark(_message.Message):
-    __slots__ = ("node", "newest", "known_by_time", "seen_until")
+    __slots__ = ("node", "newest", "known_by_time", "seen_until", "suspected")
     NODE_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
     KNOWN_BY_TIME_FIELD_NUMBER: _ClassVar[int]
     SEEN_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTED_FIELD_NUMBER: _ClassVar[int]
     node: str
     newest: _timestamp_pb2.Timestamp
     known_by_time: _timestamp_pb2.Timestamp
     seen_until: _timestamp_pb2.Timestamp
-    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., known_by_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    suspected: bool
+    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., known_by_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., suspected: _Optional[bool] = ...) -> None: ...
 
 class PartitionOffset(_message.Message):
     __slots__ = ("partition", "offset")
