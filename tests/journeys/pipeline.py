@@ -4,7 +4,6 @@ import contextlib
 import json
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx
 
 from bus import opening
 from schemas import topics
+from tests.parts import relay
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("agent", "alert-api", "enricher", "collector")
@@ -44,7 +44,7 @@ class Pipeline:
     bus: str
     database: str
     settings: Mapping[str, Mapping[str, Any]]
-    port: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=relay.free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
 
@@ -243,13 +243,6 @@ def counted(alert: Mapping[str, Any]) -> Counted:
 def expected(books: Mapping[str, Any]) -> Counter[Counted]:
     """Return what the books of synthetic nodes say must be counted."""
     return Counter({counted(row): row["events"] for row in books["alerts"]})
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _joined(parts: Mapping[str, Any], names: Sequence[str]) -> str:
