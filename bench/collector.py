@@ -25,7 +25,7 @@ from bench import figures
 from bus import opening
 from collector import app
 from collector.settings import CollectorSettings
-from tests.parts import cache, go, guardian, kafka, relay
+from tests.parts import cache, go, guardian, kafka, ports, relay
 
 PEER_HERE = 76.0
 """Microseconds a flow of the peer on the machine of the target, where there is no kcat."""
@@ -108,7 +108,7 @@ def _load() -> Path:
 def _flows(load: Path, folder: Path, *, rate: int) -> Iterator[str]:
     """Run nodes and a relay before them; yield its address."""
     folder.mkdir()
-    port = relay.free_port()
+    port = ports.free()
     command = [str(load), f"-port={port}", f"-nodes={NODES}", f"-rate={rate}", "-after=1s"]
     nodes = guardian.start(command, log=folder / "load.log", folder=folder)
     try:
@@ -119,7 +119,7 @@ def _flows(load: Path, folder: Path, *, rate: int) -> Iterator[str]:
 
 
 def _ours(bus: str, address: str) -> tuple[Reading, Reading]:
-    health = relay.free_port()
+    health = ports.free()
     command = [sys.executable, "-m", "bench.collector", bus, address, str(health)]
     process = subprocess.Popen(command)
     try:

@@ -35,7 +35,8 @@ from bench.figures import Figure
 from bus import opening, port
 from runtime.supervisor import PARENT_VARIABLE
 from schemas import topics
-from tests.journeys import pipeline, waiting
+from tests import waiting
+from tests.journeys import pipeline
 from tests.parts import kafka, postgres, relay
 from tests.parts.nodes import Nodes
 from tests.parts.synthetic import mix

@@ -15,7 +15,7 @@ from bus import embedded, port
 from runtime.errors import UserError
 from schemas import messages, topics
 from tests.agent.builders import a_policy, write
-from tests.runtime.waiting import eventually
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_folder_is_published_and_marked_complete(log, tmp_path):
     """Policies, what they refer to, and then the marker; a reader finds path and line."""
     write(tmp_path, a=a_policy("a"), ns="{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: known(log).synced)
+        until(lambda: known(log).synced)
     last = records(log)[-1]
     assert last.key == b"demo/synced"
     assert messages.Synced.model_validate_json(last.value).objects == 2
@@ -93,13 +93,13 @@ def test_changes_are_followed(log, tmp_path):
     """A new file, an edited one and a deleted one, as they happen."""
     write(tmp_path, a=a_policy("a"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["a"])
+        until(lambda: names(log) == ["a"])
         write(tmp_path, b=a_policy("b"))
-        eventually(lambda: names(log) == ["a", "b"])
+        until(lambda: names(log) == ["a", "b"])
         write(tmp_path, b=a_policy("b", app="other"))
-        eventually(lambda: any(entry.since for entry in known(log).objects.values()))
+        until(lambda: any(entry.since for entry in known(log).objects.values()))
         (tmp_path / "a.yaml").unlink()
-        eventually(lambda: names(log) == ["b"])
+        until(lambda: names(log) == ["b"])
     told = [record for record in records(log) if record.key.endswith(b"/a")]
     assert [json.loads(record.value or b"null") for record in told][-1] is None
     assert json.loads(told[-2].value)["deleted"] is True
@@ -109,12 +109,12 @@ def test_a_second_start_publishes_only_what_changed_meanwhile(log, tmp_path):
     """What is gone is deleted, what is new appears, the rest is left alone."""
     write(tmp_path, a=a_policy("a"), b=a_policy("b"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: known(log).synced)
+        until(lambda: known(log).synced)
     before = len(records(log))
     (tmp_path / "a.yaml").unlink()
     write(tmp_path, c=a_policy("c"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["b", "c"])
+        until(lambda: names(log) == ["b", "c"])
     keys = [record.key.rpartition(b"/")[2] for record in records(log)[before:]]
     assert keys == [b"c", b"a", b"a"]
 
@@ -123,13 +123,13 @@ def test_a_broken_file_becomes_a_dead_letter_once_and_its_objects_stay(log, tmp_
     """Its text, which may hold secrets, is not in the letter; file and line are."""
     write(tmp_path, a=a_policy("a"), b=a_policy("b"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["a", "b"])
+        until(lambda: names(log) == ["a", "b"])
         write(tmp_path, a="kind: Secret\ndata: {password: [")
-        eventually(lambda: records(log, topics.DEADLETTER))
+        until(lambda: records(log, topics.DEADLETTER))
         write(tmp_path, b=a_policy("c"))
-        eventually(lambda: names(log) == ["a", "c"])
+        until(lambda: names(log) == ["a", "c"])
         write(tmp_path, a=a_policy("d"))
-        eventually(lambda: names(log) == ["c", "d"])
+        until(lambda: names(log) == ["c", "d"])
     (record,) = records(log, topics.DEADLETTER)
     letter = messages.DeadLetter.model_validate_json(record.value)
     assert (letter.stage, letter.topic, letter.index, letter.payload) == ("agent", "a.yaml", 2, "")
@@ -139,10 +139,10 @@ def test_what_a_broken_file_held_stays_over_a_restart(log, tmp_path):
     """The table remembers which file each object came from."""
     write(tmp_path, a=a_policy("a"), b=a_policy("b"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["a", "b"])
+        until(lambda: names(log) == ["a", "b"])
     write(tmp_path, a="a: [", b=a_policy("c"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["a", "c"])
+        until(lambda: names(log) == ["a", "c"])
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_a_policy_of_a_megabyte_is_published(log, tmp_path):
     write(tmp_path, big=text)
     assert len(text) > 1_000_000
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: names(log) == ["big"], seconds=60)
+        until(lambda: names(log) == ["big"], seconds=60)
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_an_object_over_the_limit_is_told_with_both_sizes(log, tmp_path):
     huge = a_policy("huge") + "  description: " + "x" * (4 * 1024 * 1024) + "\n"
     write(tmp_path, huge=huge, small=a_policy("small"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: known(log).synced, seconds=60)
+        until(lambda: known(log).synced, seconds=60)
     assert names(log) == ["small"]
     (record,) = records(log, topics.DEADLETTER)
     assert "an object may have 4,177,920" in json.loads(record.value)["reason"]
@@ -176,9 +176,9 @@ def test_two_clusters_share_the_topic(log, tmp_path):
     write(one, a=a_policy("a"))
     write(two, b=a_policy("b"))
     with running(a_publisher(log, one, cluster="one")):
-        eventually(lambda: known(log, "one").synced)
+        until(lambda: known(log, "one").synced)
     with running(a_publisher(log, two, cluster="two")):
-        eventually(lambda: known(log, "two").synced)
+        until(lambda: known(log, "two").synced)
     assert [identity.name for identity in known(log, "one").objects] == ["a"]
 
 
@@ -187,13 +187,13 @@ def test_a_second_cluster_of_the_same_name_is_refused(log, tmp_path):
     text = "{{apiVersion: v1, kind: Namespace, metadata: {{name: kube-system, uid: {}}}}}"
     write(tmp_path, ns=text.format("one"))
     with running(a_publisher(log, tmp_path)):
-        eventually(lambda: known(log).synced)
+        until(lambda: known(log).synced)
     write(tmp_path, ns=text.format("two"))
     with (
         pytest.raises(UserError, match="belongs to the cluster with UID one"),
         running(a_publisher(log, tmp_path)) as raised,
     ):
-        eventually(lambda: raised)
+        until(lambda: raised)
 
 
 def test_a_second_agent_stands_by(log, tmp_path):
@@ -207,10 +207,10 @@ def test_a_second_agent_stands_by(log, tmp_path):
 
     with contextlib.ExitStack() as stack:
         with running(a_publisher(log, tmp_path)):
-            eventually(lambda: known(log).synced)
+            until(lambda: known(log).synced)
             stack.enter_context(running(second))
-            eventually(lambda: is_active() == 0.0)
+            until(lambda: is_active() == 0.0)
             assert second.problem() is None
-        eventually(lambda: is_active() == 1.0)
+        until(lambda: is_active() == 1.0)
         write(tmp_path, b=a_policy("b"))
-        eventually(lambda: names(log) == ["a", "b"])
+        until(lambda: names(log) == ["a", "b"])

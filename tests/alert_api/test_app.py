@@ -1,11 +1,12 @@
 """The whole stage, with its threads, over HTTP."""
 
 import contextlib
+import functools
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,15 @@ from alert_api.ingest import Ingest
 from alert_api.metrics import Metrics
 from bus import port
 from runtime.errors import UserError
+from tests import waiting
 from tests.alert_api import builders
 from tests.alert_api.builders import TOKEN, a_match, put
+from tests.parts import ports
 from tests.parts import postgres as part
 from tests.parts.gitlab import GitLab, Project
 
 DEADLINE = 30.0
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until a condition holds, and return what it found."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        with contextlib.suppress(httpx.TransportError):
-            if found := condition():
-                return found
-        threading.Event().wait(0.02)
-    raise AssertionError("it did not come to pass")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+until = functools.partial(waiting.until, despite=(httpx.TransportError,))
 
 
 def built(folder: Path, log: port.Log, database: str, **given: Any) -> Built:
@@ -158,7 +145,7 @@ def test_the_health_port_tells_when_it_is_ready_and_shows_no_alert(tmp_path: Pat
     """Migrated, reading, and the log within reach."""
     log = builders.a_log(tmp_path / "log.db")
     put(log, a_match())
-    health = free_port()
+    health = ports.free()
     made = built(tmp_path, log, f"sqlite:///{tmp_path}/alerts.db", health_port=health)
     with serving(made):
         base = f"http://127.0.0.1:{health}"
@@ -187,7 +174,7 @@ def test_an_unreachable_log_is_waited_for_and_shown(
         return real(*given, **more)
 
     monkeypatch.setattr(log, "consumer", consumer)
-    health = free_port()
+    health = ports.free()
     made = built(tmp_path, log, f"sqlite:///{tmp_path}/alerts.db", health_port=health)
     with serving(made) as client:
         ready = f"http://127.0.0.1:{health}/readyz"

@@ -8,10 +8,11 @@ from kafka import errors
 from kafka.future import Future
 
 from bus import kafka_producing, port
-from tests.contracts.log.harness import Harness, a_record, an_id, send, take, texts, until
+from tests.contracts.log.harness import Harness, a_record, an_id, send, take, texts
 from tests.parts import cache, demand
 from tests.parts import kafka as kafka_part
 from tests.parts.kafka import Broker
+from tests.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

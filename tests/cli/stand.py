@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,18 +12,13 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.runtime.waiting import eventually
+from tests.parts import ports
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 COUNTS = [73, 32, 9, 8, 8, 4, 2]
 READY = "Ctrl-C stops it"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def environment(state, **more):
@@ -76,7 +70,7 @@ class Up:
             assert self.process.poll() is None, self.text
             return READY in self.text
 
-        eventually(said, seconds=90)
+        until(said, seconds=90)
         return self
 
     def get(self, path, **parameters):
@@ -114,7 +108,7 @@ class Up:
 @contextlib.contextmanager
 def running(state, *arguments, stdin=subprocess.DEVNULL, policies=EXAMPLES / "policies"):
     """Run `picket up` on a free port; stop it by SIGINT, and see that nothing is left."""
-    port = free_port()
+    port = ports.free()
     command = [sys.executable, "-m", "cli", "up", "--listen", f"127.0.0.1:{port}"]
     command += ["--policies", str(policies), *map(str, arguments)]
     process = subprocess.Popen(
@@ -142,4 +136,4 @@ def running(state, *arguments, stdin=subprocess.DEVNULL, policies=EXAMPLES / "po
         finally:
             up.thread.join(10)
             process.stdout.close()
-        eventually(lambda: not any(child.is_running() for child in children))
+        until(lambda: not any(child.is_running() for child in children))

@@ -6,6 +6,7 @@ import pytest
 
 from cli import main
 from tests.cli import stand
+from tests.parts import ports
 
 POLICIES = ("--policies", "examples/policies")
 
@@ -94,7 +95,7 @@ def test_an_api_that_is_away_is_told(picket, tmp_path):
     """Nobody listens there; a hint says why that may be."""
     token = tmp_path / "token"
     token.write_text("x" * 20)
-    address = f"http://127.0.0.1:{stand.free_port()}"
+    address = f"http://127.0.0.1:{ports.free()}"
     found = picket("alerts", "list", "--api", address, "--token-file", token)
     check(found, f"nobody answers at {address}; is picket up running?")
 

@@ -12,7 +12,8 @@ import pytest
 from agent import table
 from bus import embedded
 from tests.cli import stand
-from tests.runtime.waiting import eventually
+from tests.parts import ports
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def answers(port, path):
 
 def test_the_agent_runs_by_its_command(tmp_path):
     """Ready once the folder is published; it stops when it is told to."""
-    port = stand.free_port()
+    port = ports.free()
     arguments = ("--policies", stand.EXAMPLES / "policies", "--cluster", "demo")
     with a_stage(
         *("agent", *arguments, "--bus", tmp_path / "log.db", "--health-port", port),
@@ -55,7 +56,7 @@ def test_the_agent_runs_by_its_command(tmp_path):
             answer = answers(port, "/readyz")
             return answer is not None and answer.status_code == 200
 
-        eventually(ready, seconds=60)
+        until(ready, seconds=60)
         assert 'picket_agent_objects{cluster="demo",kind="NetworkPolicy"} 1.0' in (
             answers(port, "/metrics").text
         )

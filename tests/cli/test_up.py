@@ -18,7 +18,8 @@ import pytest
 from bus import embedded, port
 from schemas import jsonschemas, topics
 from tests.cli import stand
-from tests.runtime.waiting import eventually
+from tests.parts import ports
+from tests.waiting import until
 
 EXAMPLE = ("--flows", stand.EXAMPLES / "shop.jsonl.gz", "--cluster", "demo")
 
@@ -93,9 +94,9 @@ def test_a_growing_capture_is_followed(tmp_path):
         up.ready()
         with capture.open("a") as stream:
             stream.write("".join(lines[100:]))
-        eventually(lambda: up.counts() == stand.COUNTS, seconds=60)
+        until(lambda: up.counts() == stand.COUNTS, seconds=60)
         told = "medium  shop/db-deny-attacker: evil/attacker → shop/db denied by rule"
-        eventually(lambda: told in up.text.partition(stand.READY)[2])
+        until(lambda: told in up.text.partition(stand.READY)[2])
 
 
 def test_killing_every_stage_in_turn_changes_no_count(tmp_path):
@@ -117,8 +118,8 @@ def test_killing_every_stage_in_turn_changes_no_count(tmp_path):
                 found = up.children().get(stage)
                 return found is not None and found != before[stage]
 
-            eventually(back, seconds=30)
-        eventually(lambda: _away_or(up) == stand.COUNTS, seconds=90)
+            until(back, seconds=30)
+        until(lambda: _away_or(up) == stand.COUNTS, seconds=90)
 
 
 def test_no_stage_outlives_a_killed_supervisor(tmp_path):
@@ -128,7 +129,7 @@ def test_no_stage_outlives_a_killed_supervisor(tmp_path):
         children = up.children().values()
         up.process.kill()
         up.process.wait(20)
-        eventually(lambda: not any(psutil.pid_exists(pid) for pid in children), seconds=40)
+        until(lambda: not any(psutil.pid_exists(pid) for pid in children), seconds=40)
     with stand.running(tmp_path, *EXAMPLE) as again:
         assert again.ready().counts() == stand.COUNTS
 
@@ -166,7 +167,7 @@ def test_a_second_one_on_the_same_state_is_refused(tmp_path):
         up.ready()
         found = stand.picket(
             *("up", *EXAMPLE, "--policies", stand.EXAMPLES / "policies"),
-            *("--listen", f"127.0.0.1:{stand.free_port()}"),
+            *("--listen", f"127.0.0.1:{ports.free()}"),
             state=tmp_path,
         )
         assert found.returncode == 2

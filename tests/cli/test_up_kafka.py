@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.parts import cache, demand
+from tests.parts import cache, demand, ports
 from tests.parts import kafka as kafka_part  # before anything else that loads the client
 
 from examples.consumers import alerts, kafka_topic, matches  # isort: skip
@@ -46,11 +46,11 @@ def test_the_example_over_kafka(broker, tmp_path):
 
 def test_a_broker_that_is_away_is_one_line(tmp_path):
     """Nothing is started, and the address is told."""
-    address = f"kafka://127.0.0.1:{stand.free_port()}"
+    address = f"kafka://127.0.0.1:{ports.free()}"
     found = stand.picket(
         *("up", "--flows", stand.EXAMPLES / "shop.jsonl.gz", "--bus", address),
         *("--policies", stand.EXAMPLES / "policies"),
-        *("--listen", f"127.0.0.1:{stand.free_port()}"),
+        *("--listen", f"127.0.0.1:{ports.free()}"),
         state=tmp_path,
     )
     assert found.returncode == 1, found.stderr

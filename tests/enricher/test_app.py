@@ -4,7 +4,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import prometheus_client
@@ -20,16 +19,9 @@ from runtime.errors import UserError
 from runtime.lifecycle import App
 from schemas import topics
 from tests.enricher import builders, harness
+from tests.waiting import until
 
 DEADLINE = 20.0
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 class Running:
@@ -71,7 +63,7 @@ def test_it_makes_its_topics_and_counts(log: EmbeddedLog) -> None:
             builders.a_marker(),
             builders.a_batch([builders.a_response(at=time.time() - 100)] * 3),
         )
-        eventually(lambda: sum(match.count for match in stage.matches()) == 3)
+        until(lambda: sum(match.count for match in stage.matches()) == 3)
     log.close()
 
 
@@ -86,8 +78,8 @@ def test_started_again_it_counts_nothing_twice(log: EmbeddedLog) -> None:
     )
     for _ in range(2):
         with Running(an_app(log)):
-            eventually(stage.matches)
-            eventually(lambda: log.lag("picket-enricher", [topics.FLOWS.name])[0].committed == 1)
+            until(stage.matches)
+            until(lambda: log.lag("picket-enricher", [topics.FLOWS.name])[0].committed == 1)
     assert [match.count for match in stage.matches()] == [3]
     log.close()
 
@@ -106,7 +98,7 @@ def test_health_and_metrics(log: EmbeddedLog, unused_port: int) -> None:
             except OSError:
                 return 0, ""
 
-        eventually(lambda: get("/readyz") == (200, "ok\n"))
+        until(lambda: get("/readyz") == (200, "ok\n"))
         assert get("/livez") == (200, "ok\n")
         assert "picket_enricher_matches_total" in get("/metrics")[1]
     log.close()
@@ -152,7 +144,7 @@ def test_when_the_log_is_away_it_comes_back(
     assert enricher.ready() == "not started"
     built = App(name="enricher", run=enricher.run)
     with Running(built):
-        eventually(stage.matches)
+        until(stage.matches)
         assert enricher.ready() is None
         assert enricher.live() is None
     assert len(failures) == 3

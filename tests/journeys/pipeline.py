@@ -17,7 +17,7 @@ import httpx
 
 from bus import opening
 from schemas import topics
-from tests.parts import relay
+from tests.parts import ports
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("agent", "alert-api", "enricher", "collector")
@@ -44,7 +44,7 @@ class Pipeline:
     bus: str
     database: str
     settings: Mapping[str, Mapping[str, Any]]
-    port: int = field(default_factory=relay.free_port)
+    port: int = field(default_factory=ports.free)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
 

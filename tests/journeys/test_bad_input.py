@@ -23,10 +23,11 @@ from cli import main, stages
 from schemas import topics
 from schemas.hubble import flow_pb2, observer_pb2
 from schemas.picket.v1 import flows_pb2
+from tests import waiting
 from tests.cli import stand
 from tests.enricher import builders
-from tests.journeys import pipeline, waiting
-from tests.parts import relay
+from tests.journeys import pipeline
+from tests.parts import ports, relay
 from tests.parts.nodes import Nodes
 from tests.parts.relay import hubble
 
@@ -123,7 +124,7 @@ def test_garbage_everywhere_changes_no_count(tmp_path: Path) -> None:
 
 def check_pairs(stages_: pipeline.Pipeline, folder: Path) -> None:
     """An old database under a new log, and the reverse, are refused in one line each."""
-    own = ("--token-file", stages_.folder / "token", "--port", str(stand.free_port()))
+    own = ("--token-file", stages_.folder / "token", "--port", str(ports.free()))
     for bus, database, said in (
         (folder / "new.db", stages_.database, "belongs to another log"),
         (stages_.bus, f"sqlite:///{folder}/new-alerts.db", "--recount"),
@@ -189,7 +190,7 @@ def test_an_interrupt_at_any_moment_leaves_nobody_and_no_traceback(
     tmp_path: Path, made: str
 ) -> None:
     """However far a start has come, as its files tell: it ends, and so do its children."""
-    command = [sys.executable, "-m", "cli", "up", "--listen", f"127.0.0.1:{stand.free_port()}"]
+    command = [sys.executable, "-m", "cli", "up", "--listen", f"127.0.0.1:{ports.free()}"]
     command += ["--flows", "examples/shop.jsonl.gz", "--policies", "examples/policies"]
     with subprocess.Popen(
         command,
@@ -224,7 +225,7 @@ def test_an_interrupt_while_the_program_is_loaded_says_nothing(tmp_path: Path) -
 
 def test_a_stage_waits_for_a_log_that_is_away(tmp_path: Path) -> None:
     """It tries again, says so, and stops when told to; who only looks is told at once."""
-    bus = f"kafka://127.0.0.1:{stand.free_port()}"
+    bus = f"kafka://127.0.0.1:{ports.free()}"
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "agent", "--policies", "examples/policies", "--bus", bus],
         stderr=subprocess.PIPE,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.journeys import pipeline, surroundings, waiting
+from tests import waiting
+from tests.journeys import pipeline, surroundings
 from tests.parts import gitlab
 
 LOAD_SECONDS = 20.0

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys import pipeline, surroundings, waiting
+from tests import waiting
+from tests.journeys import pipeline, surroundings
 
 SEED = 20
 RATE = 500

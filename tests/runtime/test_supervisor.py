@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.supervisor import Child, Supervisor
-from tests.runtime.waiting import eventually
+from tests.waiting import until
 
 WAITS = """
     import signal, sys, threading
@@ -55,7 +55,7 @@ def test_children_start_in_order_and_stop_in_reverse():
     heard = Heard()
     supervisor = a_supervisor(heard, a_child("a", WAITS), a_child("b", WAITS))
     supervisor.start()
-    eventually(lambda: {("a", "up"), ("b", "up")} <= set(heard.lines))
+    until(lambda: {("a", "up"), ("b", "up")} <= set(heard.lines))
     supervisor.close()
     assert heard.lines[-2:] == [("b", "down"), ("a", "down")]
     assert supervisor.pids() == {}
@@ -73,7 +73,7 @@ def test_a_crashed_child_is_started_again():
             supervisor.check()
             return supervisor.pids().get("a") not in {None, first}
 
-        eventually(again)
+        until(again)
         assert supervisor.restarts() == {"a": 1}
     finally:
         supervisor.close()
@@ -90,7 +90,7 @@ def test_a_child_that_keeps_crashing_is_tried_ever_more_rarely():
             supervisor.check()
             return running.restarts >= 2 and running.process is None
 
-        eventually(crashed_twice)
+        until(crashed_twice)
         assert running.backoff == pytest.approx(0.5 * 2**3)
     finally:
         supervisor.close()
@@ -103,7 +103,7 @@ def test_a_users_mistake_ends_the_whole_with_its_own_line():
     supervisor.start()
     try:
         with pytest.raises(UserError, match=r"^the port is taken$"):
-            eventually(supervisor.check)
+            until(supervisor.check)
     finally:
         supervisor.close()
 
@@ -118,7 +118,7 @@ def test_a_child_that_ends_well_is_finished():
             supervisor.check()
             return supervisor.finished("a")
 
-        eventually(finished)
+        until(finished)
         assert supervisor.restarts() == {"a": 0}
     finally:
         supervisor.close()
@@ -129,7 +129,7 @@ def test_a_child_that_does_not_stop_is_killed():
     heard = Heard()
     supervisor = a_supervisor(heard, a_child("a", STUBBORN), stop_seconds=0.2)
     supervisor.start()
-    eventually(lambda: ("a", "up") in heard.lines)
+    until(lambda: ("a", "up") in heard.lines)
     pid = supervisor.pids()["a"]
     supervisor.close()
     assert not psutil.pid_exists(pid)
@@ -166,4 +166,4 @@ def test_no_child_outlives_a_supervisor_that_was_killed():
     with process:
         pid = int(process.stdout.readline().split()[1])
         process.kill()
-    eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")

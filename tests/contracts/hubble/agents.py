@@ -14,7 +14,7 @@ from typing import Protocol
 import grpc
 
 from tests.contracts.hubble.reading import Client
-from tests.parts import nodes, relay
+from tests.parts import nodes, ports, relay
 from tests.parts.synthetic import events, kinds, mix
 
 
@@ -84,7 +84,7 @@ class Reference:
     def __init__(self, capacity: int, *, seeded: bool) -> None:
         self._capacity, self._seeded = capacity, seeded
         self._cast = mix.Cast([self.name])
-        self._address = f"127.0.0.1:{relay.free_port()}"
+        self._address = f"127.0.0.1:{ports.free()}"
         self._channel = grpc.insecure_channel(self._address)
         self.client = Client(self._channel)
         self._start()

@@ -17,6 +17,7 @@ from kafka import IsolationLevel, OffsetSpec, TopicPartition
 
 from bus import embedded, kafka, kafka_connection, opening, port
 from schemas.topics import Cleanup, Encoding, Topic
+from tests.waiting import until
 
 LEASE_SECONDS = 2.0
 DEADLINE_SECONDS = 60.0
@@ -262,14 +263,6 @@ def take(consumer: port.Consumer | port.Reader, count: int) -> list[port.Record]
 
     until(more)
     return records
-
-
-def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Call `condition`, which does its own waiting, until it is true; return what it returned."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"still not true after {seconds} s"
-    return result
 
 
 @dataclass(slots=True)

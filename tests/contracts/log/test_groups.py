@@ -13,8 +13,8 @@ from tests.contracts.log.harness import (
     an_id,
     take,
     texts,
-    until,
 )
+from tests.waiting import until
 
 
 def test_a_group_begins_at_the_beginning(harness: Harness) -> None:

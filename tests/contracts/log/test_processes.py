@@ -7,7 +7,8 @@ import pytest
 
 from bus import port
 from schemas.topics import Topic
-from tests.contracts.log.harness import Harness, Remote, an_id, until
+from tests.contracts.log.harness import Harness, Remote, an_id
+from tests.waiting import until
 
 RECORDS = 400
 KILLS = 4

@@ -14,8 +14,8 @@ from tests.contracts.log.harness import (
     send,
     take,
     texts,
-    until,
 )
+from tests.waiting import until
 
 
 def test_reading_to_the_end_stops_at_a_commit_marker(harness: Harness) -> None:

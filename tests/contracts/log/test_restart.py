@@ -12,8 +12,8 @@ from tests.contracts.log.harness import (
     send,
     take,
     texts,
-    until,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

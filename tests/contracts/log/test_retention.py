@@ -7,7 +7,8 @@ import pytest
 
 from bus import port
 from schemas.topics import Cleanup, Topic
-from tests.contracts.log.harness import Harness, a_topic, an_id, send, take, texts, until
+from tests.contracts.log.harness import Harness, a_topic, an_id, send, take, texts
+from tests.waiting import until
 
 SHORT_MS = 100
 
