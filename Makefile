@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-FAST := not kafka and not postgres and not relay and not journey and not slow
+FAST := not kafka and not postgres and not relay and not kubernetes and not engine and not cilium and not journey and not slow
 
 .PHONY: help setup run test check fast bench format generate requirements clean
 

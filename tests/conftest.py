@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests may ask for, and the word on what could not run.
 
-`kafka`, `postgres`, `hubble`, `nodes`: the real and the synthetic parts, see tests/parts.
+`kafka`, `postgres`, `hubble`, `nodes`, `engine`, `control_plane`, `cilium_cluster`: the real and the
+synthetic parts, see tests/parts.
 """
 
 import os
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+# What others import stands before them, or it would not be rewritten.
 pytest_plugins = [
     "tests.parts.kafka",
     "tests.parts.nodes",
     "tests.parts.postgres",
     "tests.parts.relay",
+    "tests.parts.engine",
+    "tests.parts.kubernetes.fixtures",
+    "tests.parts.cilium.fixtures",
 ]
 
 NOT_RUN = "NOT RUN, "

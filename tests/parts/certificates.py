@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LASTS = dt.timedelta(days=2)
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -45,15 +47,22 @@ class Authority:
         """Return what a client must trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def sign(self, name: str, *, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Pair:
-        """Make a certificate for a server (`name`, localhost and the addresses) or a client."""
+    def sign(
+        self,
+        name: str,
+        *,
+        addresses: tuple[str, ...] = ("127.0.0.1",),
+        names: tuple[str, ...] = (),
+        lasts: dt.timedelta = LASTS,
+    ) -> Pair:
+        """Make a certificate for a client, or for a server under all of these and localhost."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(name), x509.DNSName("localhost")]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        every: list[x509.GeneralName] = [x509.DNSName(each) for each in (name, "localhost", *names)]
+        every += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
-            _builder(subject, self.certificate.subject, key)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            _builder(subject, self.certificate.subject, key, lasts=lasts)
+            .add_extension(x509.SubjectAlternativeName(every), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
                 critical=False,
@@ -71,7 +80,11 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    lasts: dt.timedelta = LASTS,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -81,5 +94,5 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(days=2))
+        .not_valid_after(now + lasts)
     )
