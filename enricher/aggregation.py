@@ -5,14 +5,14 @@ and minute. Nothing leaves a batch before its transaction is committed: an aband
 forgotten by `Tally.discard`, and the cells are as they were.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from enricher.outcomes import Outcome, Route
-from enricher.reading import MINUTE, NANOS, Transport
-from policies.labels import LabelSet
+from enricher.outcomes import Disagreement, Outcome, Route
+from enricher.reading import MINUTE, Transport
 from policies.timelines import SubjectTimeline
 
 DISTINCT: Final = 1024
@@ -39,7 +39,6 @@ class Cell:
         "outcome",
         "rows",
         "settled",
-        "subject",
         "timeline",
         "transport",
     )
@@ -48,16 +47,15 @@ class Cell:
         self,
         outcome: Outcome,
         *,
-        subject: LabelSet,
         timeline: SubjectTimeline,
+        settled: int,
         transport: Transport,
         address: Address,
     ) -> None:
         self.outcome = outcome
-        self.subject = subject
         self.timeline = timeline
         """The subject's policies when the outcome was found."""
-        self.settled = int(max(timeline.settled_after, 0.0) * NANOS)
+        self.settled = settled
         """The outcome holds for flows later than this; earlier ones are looked at one by one."""
         self.transport = transport
         self.address = address
@@ -111,7 +109,7 @@ class Sampling:
 class Tally:
     """All that one batch matched."""
 
-    __slots__ = ("_bound", "_rows", "_samples_left", "_sampling", "flows")
+    __slots__ = ("_bound", "_rows", "_samples_left", "_sampling", "disagreements", "flows")
 
     def __init__(self, sampling: Sampling) -> None:
         self._rows: dict[tuple[str, int], Row] = {}
@@ -120,6 +118,8 @@ class Tally:
         self._samples_left = sampling.per_batch
         self.flows = 0
         """How many flows were counted into cells and released: complete only after `rows`."""
+        self.disagreements: Counter[Disagreement] = Counter()
+        """Flows of which Cilium and evaluation name different policies: likewise."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -150,11 +150,15 @@ class Tally:
 
     def rows(self) -> Iterator[Row]:
         """Settle all cells and return the rows, in the order in which they came up."""
+        self.release()
+        return iter(self._rows.values())
+
+    def release(self) -> None:
+        """Settle all cells: whoever counts into one next has to bind it anew."""
         for cell in self._bound:
             self._settle(cell)
             cell.release()
         self._bound.clear()
-        return iter(self._rows.values())
 
     def discard(self) -> None:
         """Forget everything, as if the batch had never been read."""
@@ -174,6 +178,8 @@ class Tally:
         self.flows += cell.count
         for row in cell.rows:
             row.add(cell)
+        for disagreement in cell.outcome.disagreements:
+            self.disagreements[disagreement] += cell.count
         cell.count = 0
 
 

@@ -18,9 +18,9 @@ from enricher import aggregation, samples
 from enricher.aggregation import Row
 from enricher.explaining import source
 from enricher.progress import Tell
-from enricher.reading import MINUTE, NANOS, Transport
+from enricher.reading import MINUTE, NANOS
 from enricher.work import Work, utc
-from policies.flows import Protocol
+from policies import wording
 from policies.naming import Party
 from schemas import messages, topics
 
@@ -32,7 +32,6 @@ _DETAIL: Final = 300
 _REASON: Final = 200
 _NOTICES: Final = 500
 """How many notices one record carries: a gap at each of thousands of nodes must fit."""
-_PORTLESS: Final = frozenset({Protocol.OTHER, Protocol.VRRP, Protocol.IGMP})
 
 
 def span(offsets: Mapping[port.Partition, tuple[int, int]]) -> str:
@@ -58,7 +57,8 @@ def _match(row: Row, span: str) -> bytes:
     ports = row.ports
     minute = _minute(row.minute)
     last = _within(minute, row.last)
-    sentence = route.sentence(_port_text(next(iter(ports))) if len(ports) == 1 else "")
+    only = next(iter(ports)) if len(ports) == 1 else None
+    sentence = route.sentence(wording.port(only.protocol, only.port) if only else "")
     port_counts = ",".join(
         [
             f'{{"protocol":"{transport.protocol}","port":{transport.port},"count":{count}}}'
@@ -136,12 +136,6 @@ def progress(tell: Tell, work: Work) -> Iterator[port.Outgoing]:
             key=tell.cluster.encode(),
             value=event.model_dump_json().encode(),
         )
-
-
-def _port_text(transport: Transport) -> str:
-    if transport.protocol in _PORTLESS:
-        return str(transport.protocol)
-    return f"{transport.port}/{transport.protocol}"
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,20 +6,21 @@ classes of port and address that the subject's policies cut. A port scan is a ha
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from enricher.caching import Generations
 from enricher.clusters import Cluster
-from enricher.outcomes import Outcome, Route, Terms
+from enricher.outcomes import Disagreement, Outcome, Route, Terms
 from enricher.reading import NANOS, Transport
-from policies import explaining, naming
+from enricher.stopped import Pair, Stopped
+from policies import explaining, naming, wording
 from policies import fingerprint as fingerprints
 from policies.explanation import Explanation
-from policies.flows import Direction, DnsRequest, Event, HttpRequest, Observed, Query, Verdict
+from policies.flows import Direction, HttpRequest, Observed, Query
 from policies.labels import LabelSet
-from policies.matching import Finding, Why
+from policies.matching import Finding
 from policies.model import Policy, PolicyRef
 from policies.naming import Party
 from policies.subjects import SubjectPolicy
@@ -37,34 +38,6 @@ NOT_KNOWN: Final = Outcome(
     unexplained="policies-not-known", detail="the policies of this cluster never came up"
 )
 
-_MISSES: Final = {
-    Why.PORT: "not this port",
-    Why.PROTOCOL: "not this protocol",
-    Why.PEER: "not this peer",
-    Why.PEER_AND_PORT: "neither this peer nor this port",
-    Why.L7: "not this request",
-    Why.AUTH: "only with authentication",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """A stopped flow, as the policy of one end sees it."""
-
-    direction: Direction
-    subject: LabelSet
-    peer: LabelSet
-    peer_ip: str
-    peer_names: tuple[str, ...]
-    peer_address: tuple[str, str]
-    """The peer's address, and what people call it."""
-    transport: Transport
-    verdict: Verdict
-    event: Event
-    drop_reason: int
-    denied_by: tuple[PolicyRef, ...]
-    l7: HttpRequest | DnsRequest | None
-
 
 class Explaining:
     """Outcomes of one cluster's flows, remembered by class."""
@@ -72,6 +45,7 @@ class Explaining:
     __slots__ = (
         "_cluster",
         "_headers",
+        "_of_pairs",
         "_outcomes",
         "_parties",
         "_routes",
@@ -82,6 +56,7 @@ class Explaining:
     def __init__(self, cluster: Cluster, *, size: int = OUTCOMES) -> None:
         self._cluster = cluster
         self._outcomes: Generations[object, Outcome] = Generations(size)
+        self._of_pairs: Generations[tuple[Pair, int, int, str], Outcome] = Generations(size)
         self._headers: Generations[int, frozenset[str]] = Generations(TERMS)
         self._routes: Generations[object, Route] = Generations(size)
         self._terms: Generations[object, tuple[Policy, Terms]] = Generations(TERMS)
@@ -89,27 +64,45 @@ class Explaining:
         self.explained = 0
         """How often an explanation had to be found, rather than remembered."""
 
-    def newest(self, timeline: SubjectTimeline, stopped: Stopped) -> Outcome:
-        """Return the outcome under the policies that hold now."""
-        if not self._cluster.synced:
-            return NOT_KNOWN
-        return self._outcome(timeline.newest, stopped)
+    def newest(self, pair: Pair, transport: Transport, ip: str) -> Outcome:
+        """Return the outcome of a pair's flow under the policies that hold now.
 
-    def at(self, timeline: SubjectTimeline, stopped: Stopped, time: int) -> Outcome:
-        """Return the outcome for a flow of this time (nanoseconds).
-
-        Of the versions in force around then the nearest counts that agrees with what was observed.
+        `ip`: the peer's address.
         """
         if not self._cluster.synced:
             return NOT_KNOWN
-        first = None
-        for policy in timeline.in_force(time / NANOS):
-            outcome = self._outcome(policy, stopped)
-            if not outcome.unexplained:
-                return outcome
-            first = first or outcome
-        assert first is not None, "some version is always in force, if only one without rules"
-        return first
+        return self._of_pair(pair, pair.policy, transport, ip)
+
+    def at(self, pair: Pair, transport: Transport, ip: str, time: int) -> Outcome:
+        """Return the outcome of a pair's flow of this time (nanoseconds)."""
+        if not self._cluster.synced:
+            return NOT_KNOWN
+        return _agreeing(
+            self._of_pair(pair, policy, transport, ip)
+            for policy in pair.timeline.in_force(time / NANOS)
+        )
+
+    def of_request(self, timeline: SubjectTimeline, stopped: Stopped, time: int) -> Outcome:
+        """Return the outcome of a denied request of this time (nanoseconds)."""
+        if not self._cluster.synced:
+            return NOT_KNOWN
+        return _agreeing(
+            self._outcome(policy, stopped) for policy in timeline.in_force(time / NANOS)
+        )
+
+    def _of_pair(self, pair: Pair, policy: SubjectPolicy, transport: Transport, ip: str) -> Outcome:
+        """Return an outcome by the few things in which flows of one pair differ."""
+        key = (
+            pair,
+            policy.version,
+            policy.port_class(pair.direction, transport.protocol, transport.port),
+            policy.cidr_class(pair.direction, ip) if pair.is_outside else "",
+        )
+        outcome = self._of_pairs.find(key)
+        if outcome is None:
+            outcome = self._outcome(policy, replace(pair.first, peer_ip=ip, transport=transport))
+            self._of_pairs.put(key, outcome)
+        return outcome
 
     def _outcome(self, policy: SubjectPolicy, stopped: Stopped) -> Outcome:
         transport = stopped.transport
@@ -184,7 +177,10 @@ class Explaining:
             if found is not None and found.alerting is not None:
                 route = self._route(found, explanation, subject, stopped)
                 routes[route.fingerprint] = route
-        return Outcome(routes=tuple(routes.values()))
+        return Outcome(
+            routes=tuple(routes.values()),
+            disagreements=_disagreements(self._cluster.name, explanation),
+        )
 
     def _party(self, labels: LabelSet) -> Party:
         known = self._parties.find(labels)
@@ -223,6 +219,27 @@ class Explaining:
             known = (policy, _terms(self._cluster.name, policy, explanation))
             self._terms.put(key, known)
         return known[1]
+
+
+def _agreeing(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the first that agrees with what was observed, else the first of all."""
+    first = None
+    for outcome in outcomes:
+        if not outcome.unexplained:
+            return outcome
+        first = first or outcome
+    assert first is not None, "some version is always in force, if only one without rules"
+    return first
+
+
+def _disagreements(cluster: str, explanation: Explanation) -> tuple[Disagreement, ...]:
+    if not explanation.disagreement:
+        return ()
+    found = dict.fromkeys(str(finding.policy) for finding in explanation.findings)
+    return tuple(
+        Disagreement(cluster, str(ref), ", ".join(found) or "none")
+        for ref in explanation.disagreement
+    )
 
 
 def _terms(cluster: str, policy: Policy, explanation: Explanation) -> Terms:
@@ -282,22 +299,10 @@ def _identity(ref: PolicyRef) -> dict[str, str]:
 
 
 def _finding(found: Finding, direction: Direction) -> dict[str, object]:
-    why = _why(found, direction)
+    why = wording.line(found, direction)
     return {"policy": _identity(found.policy), "path": found.path[:TEXT], "why": why[:TEXT]}
 
 
 def _fitting(address: str | None) -> str | None:
     """Return an address, unless it is so long that nobody would take it."""
     return address if address is None or len(address) <= _ADDRESS else None
-
-
-def _why(found: Finding, direction: Direction) -> str:
-    inward = direction is Direction.INGRESS
-    peers = f"{'from' if inward else 'to'} {found.peers or 'anyone'}"
-    requests = f" for {found.requests} only" if found.requests else ""
-    scope = f"{found.ports or 'any traffic'} {peers}{requests}"
-    if found.why is Why.DENIES:
-        return f"denies {scope}"
-    if found.why is Why.NOTHING:
-        return f"allows nothing {'from' if inward else 'to'} anyone"
-    return f"allows {scope}: {_MISSES[found.why]}"

@@ -13,14 +13,16 @@ from enricher.aggregation import Cell
 from enricher.caching import Generations
 from enricher.clusters import Cluster
 from enricher.endpoints import Endpoint, Endpoints
-from enricher.explaining import Explaining, Stopped
+from enricher.explaining import Explaining
 from enricher.reading import NANOS, Broken
+from enricher.stopped import Pair, Stopped
 from enricher.work import Origin, Work
 from policies.flows import POLICY_DENIED, POLICY_DENY, Direction, Event, Verdict
 from policies.model import PolicyRef
 from schemas.picket.v1 import views_pb2
 
 CELLS: Final = 50_000
+PAIRS: Final = 32_768
 DENIALS: Final = 4_096
 
 _DROP_EVENT: Final = 1
@@ -33,6 +35,10 @@ _VERDICT_EVENT: Final = int(Event.VERDICT)
 _L7_EVENT: Final = int(Event.L7)
 
 
+_NEVER: Final = -1
+"""Of a cell for one flow: it is bound to that flow's minute whenever that was."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Denial:
     """What a flow's `denied_by` names; compared by being the same object."""
@@ -42,11 +48,14 @@ class Denial:
 
 NOBODY: Final = Denial(())
 
+_Key = tuple[Endpoint, Endpoint, bytes, int, int, int, int, Denial]
+"""Source, destination, addresses, port, direction, reason, verdict, and who denied it."""
+
 
 class Matching:
     """Matches the flows of one cluster; one thread only."""
 
-    __slots__ = ("_cells", "_denials", "_endpoints", "_epoch", "_explaining", "cluster")
+    __slots__ = ("_cells", "_denials", "_endpoints", "_epoch", "_explaining", "_pairs", "cluster")
 
     def __init__(self, cluster: Cluster, *, cells: int = CELLS) -> None:
         self.cluster = cluster
@@ -54,6 +63,7 @@ class Matching:
         self._endpoints = Endpoints()
         self._explaining = Explaining(cluster)
         self._cells: Generations[object, Cell] = Generations(cells)
+        self._pairs: Generations[object, Pair] = Generations(PAIRS)
         self._denials: Generations[tuple[bytes, ...], Denial] = Generations(DENIALS)
 
     def match(  # noqa: C901, PLR0912 - see below
@@ -65,7 +75,7 @@ class Matching:
         Written as one loop on purpose: a call for each flow would cost as much as the matching.
         """
         if self._epoch != self.cluster.epoch:
-            self._drop_outdated()
+            self._doubt(work)
         endpoints = self._endpoints
         known_endpoints = endpoints.young
         known_cells = self._cells.young
@@ -132,7 +142,7 @@ class Matching:
     def _place(
         self,
         response: views_pb2.ResponseView,
-        key: "tuple[Endpoint, Endpoint, bytes, int, int, int, int, Denial]",
+        key: _Key,
         time: int,
         work: Work,
         origin: Origin,
@@ -141,12 +151,12 @@ class Matching:
         if not work.is_plausible(time):
             time = _time(response, work)
         cell = self._cells.find(key)
-        if cell is None:
-            cell = self._cell(self._stopped(response.flow, Event.VERDICT))
+        if cell is None or cell.timeline.superseded:
+            cell = self._cell(key, response.flow)
             self._cells.put(key, cell)
         if time <= cell.settled:
             # Another version of the policies may have been in force then.
-            cell = self._single(self._stopped(response.flow, Event.VERDICT), time)
+            cell = self._cell(key, response.flow, at=time)
         _count(cell, response, time, work, origin)
 
     def _place_request(self, response: views_pb2.ResponseView, work: Work, origin: Origin) -> None:
@@ -155,36 +165,56 @@ class Matching:
         time = flow.time.seconds * NANOS + flow.time.nanos
         if not work.is_plausible(time):
             time = _time(response, work)
-        cell = self._single(self._stopped(flow, Event.L7), time)
+        stopped = self._stopped(flow, Event.L7)
+        timeline = self.cluster.repository.subject(stopped.subject)
+        cell = Cell(
+            self._explaining.of_request(timeline, stopped, time),
+            timeline=timeline,
+            settled=_NEVER,
+            transport=stopped.transport,
+            address=stopped.peer_address,
+        )
         _count(cell, response, time, work, origin)
 
-    def _cell(self, stopped: Stopped) -> Cell:
-        """Return a cell for all flows like this one that come after the last change of policies."""
-        timeline = self.cluster.repository.subject(stopped.subject)
-        return Cell(
-            self._explaining.newest(timeline, stopped),
-            subject=stopped.subject,
-            timeline=timeline,
-            transport=stopped.transport,
-            address=stopped.peer_address,
-        )
+    def _doubt(self, work: Work) -> None:
+        """Have each cell looked at before it counts again: its subject's policies may be new ones.
 
-    def _single(self, stopped: Stopped, time: int) -> Cell:
-        """Return a cell for this flow alone."""
-        timeline = self.cluster.repository.subject(stopped.subject)
-        return Cell(
-            self._explaining.at(timeline, stopped, time),
-            subject=stopped.subject,
-            timeline=timeline,
-            transport=stopped.transport,
-            address=stopped.peer_address,
-        )
-
-    def _drop_outdated(self) -> None:
-        """Forget the cells of subjects whose policies are not what they were."""
-        subject = self.cluster.repository.subject
-        self._cells.retain(lambda cell: subject(cell.subject) is cell.timeline)
+        Nothing is looked for here: a change must not cost what all that is remembered costs.
+        """
+        work.tally.release()
         self._epoch = self.cluster.epoch
+
+    def _cell(self, key: _Key, flow: views_pb2.FlowView, *, at: int | None = None) -> Cell:
+        """Return a cell for all flows like this one that come after the last change of policies.
+
+        `at`: one for this flow alone, of this time.
+        """
+        source, destination, raw, _, *same = key
+        of_pair = (source, destination, *same)
+        pair = self._pairs.find(of_pair)
+        if pair is None or pair.timeline.superseded:
+            pair = self._pair(flow)
+            self._pairs.put(of_pair, pair)
+        ip = reading.addresses(raw)[pair.peer_side]
+        transport = reading.transport(flow.l4)
+        if at is None:
+            outcome = self._explaining.newest(pair, transport, ip)
+        else:
+            outcome = self._explaining.at(pair, transport, ip, at)
+        return Cell(
+            outcome,
+            timeline=pair.timeline,
+            settled=pair.settled if at is None else _NEVER,
+            transport=transport,
+            address=(ip, pair.peer_name or _dns_name(flow, pair.direction)),
+        )
+
+    def _pair(self, flow: views_pb2.FlowView) -> Pair:
+        stopped = self._stopped(flow, Event.VERDICT)
+        inward = stopped.direction is Direction.INGRESS
+        peer = self._endpoints.of(flow.source if inward else flow.destination)
+        timeline = self.cluster.repository.subject(stopped.subject)
+        return Pair(stopped, timeline, peer_name=peer.name)
 
     def _stopped(self, flow: views_pb2.FlowView, event: Event) -> Stopped:
         """Read a flow in full. Raises Broken, and DecodeError for parts that are none."""
@@ -194,17 +224,15 @@ class Matching:
         subject = self._endpoints.of(flow.destination)
         peer = self._endpoints.of(flow.source)
         peer_ip, other_ip = reading.addresses(flow.IP)
-        names = tuple(flow.source_names)
         if way is Direction.EGRESS:
             subject, peer, peer_ip = peer, subject, other_ip
-            names = tuple(flow.destination_names)
         return Stopped(
             direction=way,
             subject=subject.labels,
             peer=peer.labels,
             peer_ip=peer_ip,
-            peer_names=names,
-            peer_address=(peer_ip, peer.name or (names[0] if names else "")),
+            peer_names=_dns_names(flow, way),
+            peer_address=(peer_ip, peer.name or _dns_name(flow, way)),
             transport=reading.transport(flow.l4),
             verdict=Verdict(flow.verdict),
             event=event,
@@ -222,6 +250,15 @@ class Matching:
             known = Denial(reading.denied_by(raw))
             self._denials.put(raw, known)
         return known
+
+
+def _dns_names(flow: views_pb2.FlowView, way: Direction) -> tuple[str, ...]:
+    return tuple(flow.source_names if way is Direction.INGRESS else flow.destination_names)
+
+
+def _dns_name(flow: views_pb2.FlowView, way: Direction) -> str:
+    names = flow.source_names if way is Direction.INGRESS else flow.destination_names
+    return names[0] if names else ""
 
 
 def _count(

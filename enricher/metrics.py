@@ -3,6 +3,12 @@
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from enricher.outcomes import Disagreement
+
+PAIRS = 100
+"""How many pairs of policies have a series of their own; all others share one."""
+_OTHER = "other"
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -28,6 +34,13 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.disagreements = Counter(
+            "picket_enricher_flows_disagreeing_total",
+            "Flows of which Cilium names one policy as denying, and evaluation another",
+            ["cluster", "reported", "found"],
+            registry=registry,
+        )
+        self._pairs: set[Disagreement] = set()
         self.retried = Counter(
             "picket_enricher_flows_retried_total",
             "Times that a flow was put off to be explained later",
@@ -75,3 +88,16 @@ class Metrics:
             "Partitions that wait for a cluster's policies, or for a retry to be due",
             registry=registry,
         )
+
+    def disagreed(self, found: Disagreement, flows: int) -> bool:
+        """Count flows; return whether this is the first time that the pair comes up.
+
+        Beyond a number of pairs no more are told apart, so that labels stay bounded.
+        """
+        if found in self._pairs or len(self._pairs) < PAIRS:
+            first = found not in self._pairs
+            self._pairs.add(found)
+            self.disagreements.labels(found.cluster, found.reported, found.found).inc(flows)
+            return first
+        self.disagreements.labels(found.cluster, _OTHER, _OTHER).inc(flows)
+        return False

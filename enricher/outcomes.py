@@ -4,6 +4,7 @@ Everything here is worked out once for many flows and shared by them. There may 
 of routes, so a route holds nothing that others could hold for it.
 """
 
+import functools
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 
@@ -11,6 +12,7 @@ from policies.explanation import Explanation
 from policies.naming import Party
 
 SENTENCE = 1000
+SENTENCES = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +40,25 @@ class Route:
 
     def sentence(self, port: str) -> str:
         """Return why it was stopped, as a JSON string; `port` is empty where there are several."""
-        text = self.terms.told.sentence(self.subject.text, self.peer.text, port=port)
-        return quoted(text[:SENTENCE])
+        return _sentence(self, port)
+
+
+@functools.lru_cache(maxsize=SENTENCES)
+def _sentence(route: Route, port: str) -> str:
+    """Return a route's sentence: batch by batch mostly the same ones are told."""
+    text = route.terms.told.sentence(route.subject.text, route.peer.text, port=port)
+    return quoted(text[:SENTENCE])
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Cilium says that a policy denied a flow, and by its rules it does not."""
+
+    cluster: str
+    reported: str
+    """The policy that Cilium names, as `kind/namespace/name`."""
+    found: str
+    """Those that deny it by their rules, or `none`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,3 +71,5 @@ class Outcome:
     """Why no policy explains it: short and stable; empty where one does."""
     detail: str = ""
     """A sentence about an unexplained flow."""
+    disagreements: tuple[Disagreement, ...] = ()
+    """Where Cilium names a policy and evaluation another; Cilium is believed."""

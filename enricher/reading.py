@@ -5,11 +5,11 @@ comes here. Nothing here decides anything about policies.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf import message as protobuf
 
-from policies.flows import DnsRequest, HttpRequest, Protocol
+from policies.flows import DnsRequest, HttpRequest, KafkaRequest, Protocol, Request
 from policies.model import PolicyRef
 from schemas.hubble import flow_pb2
 from schemas.picket.v1 import flows_pb2, views_pb2
@@ -74,8 +74,7 @@ def _piecewise(value: bytes) -> Batch:
     return Batch(header=header, responses=responses, broken=tuple(broken))
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
+class Transport(NamedTuple):
     """Protocol and destination port; for ICMP and the like the type."""
 
     protocol: Protocol
@@ -84,6 +83,9 @@ class Transport:
 
 def transport(layer4: views_pb2.Layer4View) -> Transport:
     """Return where a flow went to; OTHER where Hubble does not say."""
+    port = layer4.TCP.destination_port
+    if port:
+        return Transport(Protocol.TCP, port)
     name = layer4.WhichOneof("protocol")
     if name is None:
         return Transport(Protocol.OTHER, 0)
@@ -98,8 +100,8 @@ def addresses(raw: bytes) -> tuple[str, str]:
     return ip.source, ip.destination
 
 
-def request(raw: bytes) -> HttpRequest | DnsRequest | None:
-    """Return what was asked for at layer 7; None where it is neither HTTP nor DNS."""
+def request(raw: bytes) -> Request | None:
+    """Return what was asked for at layer 7; None where the flow does not say."""
     layer7 = flow_pb2.Layer7.FromString(raw)
     kind = layer7.WhichOneof("record")
     if kind == "http":
@@ -108,6 +110,9 @@ def request(raw: bytes) -> HttpRequest | DnsRequest | None:
         return HttpRequest.of_url(http.method, http.url, headers)
     if kind == "dns":
         return DnsRequest(layer7.dns.query)
+    if kind == "kafka":
+        kafka = layer7.kafka
+        return KafkaRequest(key=kafka.api_key, version=kafka.api_version, topic=kafka.topic)
     return None
 
 

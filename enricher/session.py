@@ -299,6 +299,7 @@ class Session:
             return False
         span = events.span(work.offsets)
         rows = list(work.tally.rows())
+        work.tell_disagreements()
         plan = self._progress.plan(work, now)
         if self._producer is None:
             self._producer = self._log.producer(f"picket-enricher-{self._settings.slot}")
@@ -354,6 +355,10 @@ class Session:
             metrics.unexplained.labels(reason).inc(count)
         for name, matching in self._matchings.items():
             metrics.misses.labels(name).inc(matching.take_misses())
+        for found, flows in work.tally.disagreements.items():
+            if metrics.disagreed(found, flows):
+                pair = {"reported": found.reported, "found": found.found}
+                log.warning("Cilium and policies disagree", cluster=found.cluster, **pair)
         metrics.retried.inc(work.retried)
         metrics.dead_letters.inc(len(work.letters))
         metrics.matches.inc(matches)

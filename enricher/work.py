@@ -263,6 +263,14 @@ class Work:
             detail=outcome.detail,
         )
 
+    def tell_disagreements(self) -> None:
+        """Make notices of what the tally, once settled, knows of disagreements with Cilium."""
+        for found, count in self.tally.disagreements.items():
+            advance = self.advances.setdefault((found.cluster, ASIDE), Advance())
+            key = (messages.NoticeKind.DISAGREEMENT, found.reported, "")
+            detail = f"Cilium says that it denied flows; by their rules: {found.found}"
+            advance.notices.setdefault(key, Count()).add(count, self.now, self.now, detail)
+
     def fault(
         self, origin: Origin, index: int, response: views_pb2.ResponseView, fault: Exception
     ) -> None:

@@ -4,14 +4,18 @@ Case does not matter, nor does a final dot. `*` stays within one label, a leadin
 labels, and a bare `*` is every name. Matching is by re2, in linear time.
 """
 
+import functools
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import re2
 
 _CHARACTERS: Final = "[-a-zA-Z0-9_]"
 _NAME: Final = re2.compile(r"[-a-zA-Z0-9_.]+")
 _PATTERN: Final = re2.compile(r"[-a-zA-Z0-9_.*]+")
+_EVERYTHING: Final = re2.compile(r"[*]+[.]?")
+_SUBDOMAINS: Final = re2.compile(r"[*]{2,}[.]")
+_LONGEST: Final = 255
 
 
 def canonical(name: str) -> str:
@@ -27,7 +31,7 @@ def is_name(text: str) -> bool:
 
 def is_pattern(text: str) -> bool:
     """Whether Cilium takes it as `matchPattern`."""
-    return _PATTERN.fullmatch(text) is not None
+    return len(text.strip()) <= _LONGEST and _PATTERN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +46,22 @@ class DnsPattern:
         wanted = canonical(name)
         if "*" not in self.text:
             return wanted == self.text
-        return re2.fullmatch(self._expression(), wanted) is not None
-
-    def _expression(self) -> str:
-        if self.text == "*":
-            return f"({_CHARACTERS}+[.]?)*"
-        text = self.text
-        lead = ""
-        if text.startswith("**."):
-            text = text.removeprefix("**.")
-            lead = f"({_CHARACTERS}+[.])+"
-        body = "".join(
-            f"{_CHARACTERS}*" if c == "*" else "[.]" if c == "." else re2.escape(c) for c in text
-        )
-        return lead + body
+        if _EVERYTHING.fullmatch(self.text) is not None:
+            return True
+        return bool(_compiled(self.text).fullmatch(wanted) is not None)
 
     def __str__(self) -> str:
         return self.text
+
+
+@functools.lru_cache(maxsize=4_096)
+def _compiled(pattern: str) -> Any:
+    lead = ""
+    if (found := _SUBDOMAINS.match(pattern)) is not None:
+        # Only at the start do several stars span labels, one at least.
+        pattern = pattern[found.end() :]
+        lead = f"({_CHARACTERS}+[.])+"
+    body = "".join(
+        f"{_CHARACTERS}*" if c == "*" else "[.]" if c == "." else re2.escape(c) for c in pattern
+    )
+    return re2.compile(lead + body)

@@ -9,21 +9,21 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Final
 
+from policies import nearness, refusing
 from policies.evaluating import Decision, Evaluation, Hit, Outcome, decide, evaluate
 from policies.explanation import Explanation, Reason, Unexplained
 from policies.flows import (
     AUTH_REQUIRED,
     POLICY_DENIED,
     POLICY_DENY,
-    DnsRequest,
     Event,
-    HttpRequest,
     Observed,
     Query,
     Verdict,
 )
-from policies.matching import Finding, Why
+from policies.matching import CompiledRule, Finding, Why
 from policies.model import PolicyRef
+from policies.refusing import Judgement, Passing
 from policies.requests import L7Rules
 from policies.subjects import SubjectPolicy
 
@@ -167,13 +167,18 @@ def _of_auth(query: Query, hits: list[Hit]) -> Explanation:
 def _l7_denied(subject: SubjectPolicy, query: Query) -> Explanation:
     """A proxy refused the request: no plain rule let it pass, and no L7 rule allows it."""
     found = evaluate(subject, query)
-    rules = [
-        (hit.rule, span.l7) for hit in found.allowing for span in hit.spans if span.l7 is not None
-    ]
-    why_not = _why_not_refused(query, found, [l7 for _, l7 in rules])
+    rules = l7_rules(found)
+    judged = [(refusing.judge(l7, query.l7), rule, l7) for rule, l7 in rules]
+    why_not = _why_not_refused(found, [(judgement, l7) for judgement, _, l7 in judged])
     if why_not is not None:
         return _unexplained(query, why_not)
-    findings = tuple(dict.fromkeys(rule.finding(Why.L7, l7.path) for rule, l7 in rules))
+    judged.sort(key=lambda entry: entry[0].distance)
+    findings = tuple(
+        dict.fromkeys(
+            replace(rule.finding(Why.L7, l7.path), miss=judgement.miss)
+            for judgement, rule, l7 in judged
+        )
+    )
     return Explanation(
         direction=query.direction,
         reason=Reason.L7_DENIED,
@@ -182,36 +187,44 @@ def _l7_denied(subject: SubjectPolicy, query: Query) -> Explanation:
     )
 
 
-def _why_not_refused(query: Query, found: Evaluation, rules: list[L7Rules]) -> Unexplained | None:
+def l7_rules(found: Evaluation) -> list[tuple[CompiledRule, L7Rules]]:
+    """The L7 rules of all that allows a flow at L3 and L4, each set once."""
+    rules = [
+        (hit.rule, span.l7) for hit in found.allowing for span in hit.spans if span.l7 is not None
+    ]
+    return list(dict.fromkeys(rules))
+
+
+def is_plain(hit: Hit) -> bool:
+    """Whether a rule allows a flow whatever is asked for in it."""
+    return not hit.spans or any(span.l7 is None for span in hit.spans)
+
+
+def _why_not_refused(
+    found: Evaluation, rules: list[tuple[Judgement, L7Rules]]
+) -> Unexplained | None:
     """What speaks against a proxy having refused the request by these rules; None: nothing does."""
-    plain = any(
-        not hit.spans or any(span.l7 is None for span in hit.spans) for hit in found.allowing
-    )
     why = None
     if found.outcome is not Outcome.ALLOWED:
         why = Unexplained.L7_NOT_REACHED
     elif not rules:
         why = Unexplained.L7_NO_RULE
-    elif plain:
+    elif any(is_plain(hit) for hit in found.allowing):
         why = Unexplained.ALLOWED_BY_POLICY
-    elif any(l7.unevaluated for l7 in rules):
-        why = Unexplained.NOT_EVALUATED_L7
-    elif query.l7 is None:
-        why = Unexplained.L7_NO_REQUEST
-    elif any(_allows(l7, query.l7) for l7 in rules):
+    elif kinds := [l7.unevaluated for _, l7 in rules if l7.unevaluated]:
+        why = of_kind(kinds[0])
+    elif any(judgement.passing is Passing.PASSES for judgement, _ in rules):
         why = Unexplained.L7_ALLOWED
+    elif all(judgement.passing is Passing.OTHER_KIND for judgement, _ in rules):
+        why = Unexplained.L7_NO_REQUEST
     return why
 
 
-def _allows(l7: L7Rules, request: HttpRequest | DnsRequest) -> bool:
-    if isinstance(request, DnsRequest):
-        return any(pattern.matches(request.name) for pattern in l7.dns or ())
-    return any(
-        rule.matches(
-            method=request.method, path=request.path, host=request.host, headers=request.headers
-        )
-        for rule in l7.http or ()
-    )
+def of_kind(unevaluated: str) -> Unexplained:
+    """Why nobody can say what L7 rules of this kind make of a request."""
+    if unevaluated == "listener":
+        return Unexplained.NOT_EVALUATED_LISTENER
+    return Unexplained.NOT_EVALUATED_L7
 
 
 def _denials(hits: Iterable[Hit]) -> tuple[Finding, ...]:
@@ -224,15 +237,36 @@ def _denials(hits: Iterable[Hit]) -> tuple[Finding, ...]:
 def _misses(query: Query, found: Evaluation) -> tuple[Finding, ...]:
     """Why each rule of the policies under which nothing is allowed by default did not allow it."""
     # Rules come in the order of their policies, and sorting keeps it among equals.
-    ranked = [
-        rule.near_miss(query.peer, found.address, query.protocol, query.port)
-        for rule in found.side.insufficient
-    ]
+    ranked = []
+    for rule in found.side.insufficient:
+        rank, finding = rule.near_miss(query.peer, found.address, query.protocol, query.port)
+        ranked.append((rank, query.peer.is_outside and not _is_about_outside(rule), finding, rule))
     ranked.sort(key=_rank)
-    return (*(finding for _, finding in ranked), *found.side.silent)
+    findings = []
+    told: set[PolicyRef] = set()
+    for _, _, finding, rule in ranked:
+        # A sentence begins with the nearest miss of the policy that it is about.
+        findings.append(finding if finding.policy in told else _told(finding, rule, query))
+        told.add(finding.policy)
+    return (*findings, *found.side.silent)
 
 
-_rank = itemgetter(0)
+_rank = itemgetter(0, 1)
+
+
+def _is_about_outside(rule: CompiledRule) -> bool:
+    """Whether it names addresses or names: nearer to an address than a rule about pods."""
+    return any(match.prefix is not None or match.fqdn for match in rule.peers or ())
+
+
+def _told(finding: Finding, rule: CompiledRule, query: Query) -> Finding:
+    """The same, saying how near it came."""
+    miss = ""
+    if finding.why is Why.NOTHING:
+        miss = nearness.of_nothing(rule)
+    elif finding.why in (Why.PEER, Why.PEER_AND_PORT):
+        miss = nearness.of_peer(rule, query.peer)
+    return replace(finding, miss=miss) if miss else finding
 
 
 def _policies(findings: Iterable[Finding]) -> tuple[PolicyRef, ...]:

@@ -6,6 +6,7 @@ It never holds the flow's own port or address, so that it may be kept for every 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from policies import wording
 from policies.flows import Direction
 from policies.matching import Finding, Why
 from policies.model import PolicyRef
@@ -47,6 +48,11 @@ class Unexplained(StrEnum):
     OTHER_DROP_REASON = "other-drop-reason"
     NOT_EVALUATED_GROUPS = "not-evaluated:groups"
     NOT_EVALUATED_L7 = "not-evaluated:l7"
+    NOT_EVALUATED_LISTENER = "not-evaluated:listener"
+    L7_UNSEEN = "l7-depends-on-unseen"
+    PASSED_DENY = "passed-though-denied"
+    PASSED_DEFAULT_DENY = "passed-though-nothing-allows"
+    PASSED_L7 = "passed-though-l7-refuses"
 
 
 _DETAILS = {
@@ -60,12 +66,17 @@ _DETAILS = {
     Unexplained.L7_NO_RULE: "no known L7 rule is about this traffic",
     Unexplained.L7_NOT_REACHED: "the known policies stop it before its requests are looked at",
     Unexplained.L7_ALLOWED: "a known L7 rule allows this request",
-    Unexplained.L7_NO_REQUEST: "the flow has no HTTP or DNS request",
+    Unexplained.L7_NO_REQUEST: "the flow has no request of the kind that the L7 rules are about",
     Unexplained.AUTH_NO_RULE: "no known rule asks for authentication",
     Unexplained.NOT_STOPPED: "the flow was not stopped",
     Unexplained.OTHER_DROP_REASON: "it was dropped for another reason than a policy",
     Unexplained.NOT_EVALUATED_GROUPS: "rules about groups of a cloud provider are not evaluated",
-    Unexplained.NOT_EVALUATED_L7: "L7 rules of this kind are not evaluated",
+    Unexplained.NOT_EVALUATED_L7: "rules of an `l7proto` are not evaluated",
+    Unexplained.NOT_EVALUATED_LISTENER: "what a listener of Envoy lets pass is not evaluated",
+    Unexplained.L7_UNSEEN: "whether an L7 rule allows it depends on what no flow shows",
+    Unexplained.PASSED_DENY: "it passed, and a known rule denies it",
+    Unexplained.PASSED_DEFAULT_DENY: "it passed, and no known rule allows it",
+    Unexplained.PASSED_L7: "it passed, and no known L7 rule allows this request",
 }
 
 
@@ -86,45 +97,35 @@ class Explanation:
     disagreement: tuple[PolicyRef, ...] = ()
     """Policies that Cilium names as denying and whose rules do not deny it as we read them."""
 
-    def sentence(self, subject: str, peer: str, *, port: str = "") -> str:
-        """One readable sentence; `port`, such as `9090/TCP`, where the flow's own may be told."""
+    def sentence(self, subject: str, peer: str, *, port: str = "", request: str = "") -> str:
+        """One readable sentence.
+
+        `port`, as `wording.port` has it, and `request`: where the flow's own may be told.
+        """
         if self.unexplained is not None:
-            return f"unexplained: {_DETAILS[self.unexplained].format(subject=subject)}"
-        text = self._told(subject, peer, port)
+            return unexplained(self.unexplained, subject)
+        text = self._told(subject, peer, port, request)
         return f"audit mode let it through: {text}" if self.would_be is not None else text
 
-    def _told(self, subject: str, peer: str, port: str) -> str:
-        inward = self.direction is Direction.INGRESS
-        towards = "from" if inward else "to"
-        words = {
-            "subject": subject,
-            "towards": towards,
-            "passed": f"this {'came from' if inward else 'went to'} {peer}",
-            "port": port or "another port",
-            "protocol": port or "another protocol",
-            "names": ", ".join(ref.short for ref in self.policies) or "default deny",
-        }
+    def _told(self, subject: str, peer: str, port: str, request: str) -> str:
+        reason = self.would_be or self.reason
         if not self.findings:
-            denied = (self.would_be or self.reason) is Reason.DENIED_BY
-            template = "{names} denies it; {passed}" if denied else _NO_FINDING
-            return template.format_map(words)
-        finding = self.findings[0]
-        words |= {
-            "policy": finding.policy.short,
-            "scope": f"{finding.ports or 'any traffic'} {towards} {finding.peers or 'anyone'}",
-            "requests": finding.requests,
-        }
-        return _SENTENCES[finding.why].format_map(words)
+            came = "came from" if self.direction is Direction.INGRESS else "went to"
+            if reason is not Reason.DENIED_BY:
+                return f"{subject} is under default deny without any policy; this {came} {peer}"
+            names = ", ".join(ref.short for ref in self.policies)
+            return f"{names} {'deny' if self.policies[1:] else 'denies'} it; this {came} {peer}"
+        first = self.findings[0]
+        return wording.sentence(
+            first, self.direction, peer=peer, to_port=port, request=request
+        ) + wording.others(
+            self.policies,
+            first.policy,
+            denied=first.why is Why.DENIES,
+            l7=first.why is Why.L7,
+        )
 
 
-_NO_FINDING = "{names} allows nothing {towards} anyone at {subject}; {passed}"
-_SENTENCES = {
-    Why.DENIES: "{policy} denies {scope}; {passed}",
-    Why.L7: "{policy} allows {scope} for {requests} only; this request was for something else",
-    Why.AUTH: "{policy} allows {scope} with authentication only; {passed} without",
-    Why.PORT: "{policy} allows {scope}; this went to {port}",
-    Why.PROTOCOL: "{policy} allows {scope}; this went to {protocol}",
-    Why.PEER: "{policy} allows {scope}; {passed}",
-    Why.PEER_AND_PORT: "{policy} allows {scope}; {passed}, and for {port}",
-    Why.NOTHING: "{policy} allows nothing {towards} anyone; {passed}",
-}
+def unexplained(why: Unexplained, subject: str) -> str:
+    """The sentence about a flow that nothing explains."""
+    return f"unexplained: {_DETAILS[why].format(subject=subject)}"

@@ -82,12 +82,35 @@ class HttpRequest:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(method=method, path=path, host=host, headers=headers)
 
+    def __str__(self) -> str:
+        path, query, _ = self.path.partition("?")
+        return f"{self.method} {self.host}{path}{query and '?…'}"
+
 
 @dataclass(frozen=True, slots=True)
 class DnsRequest:
     """The name that was asked for."""
 
     name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRequest:
+    """What a flow shows of a request to Kafka; of several topics it shows one."""
+
+    key: str
+    version: int
+    topic: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.topic}".strip()
+
+
+Request = HttpRequest | DnsRequest | KafkaRequest
+"""What a proxy looked at. Its text has no value of a query, since these may be secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +125,7 @@ class Query:
     protocol: Protocol
     port: int
     """Destination port; for ICMP the type."""
-    l7: HttpRequest | DnsRequest | None = None
+    l7: Request | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

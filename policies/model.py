@@ -6,7 +6,7 @@ up when a policy is compiled for a subject.
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from policies.addresses import Prefix
 from policies.dnsnames import DnsPattern
@@ -19,9 +19,8 @@ KNP: Final = "NetworkPolicy"
 KINDS: Final = frozenset({CNP, CCNP, KNP})
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PolicyRef:
-    """Which policy; `namespace` is empty for a clusterwide one."""
+class PolicyRef(NamedTuple):
+    """Which policy; `namespace` is empty for a clusterwide one. Compared and hashed very often."""
 
     kind: str
     namespace: str
@@ -96,11 +95,8 @@ class EndpointPeer:
     def __str__(self) -> str:
         if text := str(self.selector):
             return text
-        return (
-            "any pod of the namespace"
-            if len(self.selector.implied) == 1 and (self.selector.implied[0].values)
-            else "any pod"
-        )
+        namespaces = [name for added in self.selector.implied for name in sorted(added.values)]
+        return f"any pod in namespace {namespaces[0]}" if namespaces else "any pod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +164,7 @@ class NodePeer:
     selector: Selector
 
     def __str__(self) -> str:
-        return f"nodes {self.selector}"
+        return f"nodes {self.selector}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

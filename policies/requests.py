@@ -1,15 +1,24 @@
-"""Rules about requests: HTTP and DNS, as Envoy and Cilium's DNS proxy enforce them.
+"""Rules about requests: HTTP, DNS, Kafka and TLS server names, as the proxies enforce them.
 
-HTTP expressions match in full and by re2, in linear time. Kafka and generic rules are not
-evaluated; `L7Rules.unevaluated` says so.
+HTTP expressions match in full and by re2, in linear time. A flow does not show all of a request: a
+secret header, a redacted value, a Kafka client and a server name stay unknown, and what is unknown
+is never taken for met. Rules of other kinds are not evaluated; `L7Rules.unevaluated` says so.
 """
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Final
 
 import re2
 
 from policies.dnsnames import DnsPattern
+
+REDACTED: Final = "HUBBLE_REDACTED"
+"""What Hubble puts in the place of a value that it does not show."""
+_MEMORY: Final = 8 << 20
+"""Bytes that one compiled expression may take: what Envoy grants, so it refuses the same ones."""
+_COMPILED: Final = 1_024
 
 
 class Mismatch(StrEnum):
@@ -21,12 +30,44 @@ class Mismatch(StrEnum):
     REPLACE = "REPLACE"
 
 
+class Part(StrEnum):
+    """What of a request a rule has a condition on; the value is what a sentence calls it."""
+
+    PATH = "path"
+    HOST = "host"
+    METHOD = "method"
+    HEADERS = "headers"
+    HIDDEN = "header values"
+    """Of a header that the flow does not show, or whose value the policy does not."""
+    NAME = "name"
+    SERVER = "server name"
+    TOPIC = "topic"
+    KEY = "API key"
+    VERSION = "API version"
+    CLIENT = "client"
+
+
+UNSEEN: Final = frozenset({Part.HIDDEN, Part.SERVER, Part.CLIENT})
+"""What no flow shows: who misses no more than that may have passed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderMatch:
     """A header that must be there, and with this value unless that is None."""
 
     name: str
     value: str | None = None
+    secret: bool = False
+    """The value stands in a Kubernetes secret, which is not read."""
+
+    def missed(self, headers: tuple[tuple[str, str], ...]) -> Part | None:
+        """What a request with these headers lacks of it, if anything."""
+        name = self.name.lower()
+        values = [value for key, value in headers if key.lower() == name]
+        if self.secret or (self.value is not None and REDACTED in values):
+            return Part.HIDDEN
+        has_it = bool(values) if self.value is None else self.value in values
+        return None if has_it else Part.HEADERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +79,26 @@ class HttpRule:
     host: str = ""
     headers: tuple[HeaderMatch, ...] = ()
 
+    def missed(
+        self, *, method: str, path: str, host: str, headers: tuple[tuple[str, str], ...]
+    ) -> tuple[Part, ...]:
+        """The parts of a request that do not certainly meet this rule; none: it passes."""
+        missed = []
+        if not _full(self.path, path):
+            missed.append(Part.PATH)
+        if not _full(self.host, host):
+            missed.append(Part.HOST)
+        if not _full(self.method, method):
+            missed.append(Part.METHOD)
+        lacking = {header.missed(headers) for header in self.headers}
+        missed += [part for part in (Part.HEADERS, Part.HIDDEN) if part in lacking]
+        return tuple(missed)
+
     def matches(
         self, *, method: str, path: str, host: str, headers: tuple[tuple[str, str], ...]
     ) -> bool:
         """Whether a request passes this rule."""
-        return (
-            _full(self.method, method)
-            and _full(self.path, path)
-            and _full(self.host, host)
-            and all(_has(header, headers) for header in self.headers)
-        )
+        return not self.missed(method=method, path=path, host=host, headers=headers)
 
     def __str__(self) -> str:
         parts = [self.method or "any method", self.path or "any path"]
@@ -58,48 +109,116 @@ class HttpRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaRule:
+    """One entry of `rules.kafka`; what is empty is no condition."""
+
+    keys: tuple[str, ...] = ()
+    """The API keys that its `role` or `apiKey` means, in small letters."""
+    version: int | None = None
+    topic: str = ""
+    client: str = ""
+    called: str = ""
+    """Its role or API key as its owner wrote it."""
+
+    def missed(self, *, key: str, version: int, topic: str) -> tuple[Part, ...]:
+        """The parts of a request that do not certainly meet this rule; flows have no client.
+
+        A request of a kind that has no topic passes whatever topic the rule names.
+        """
+        missed = []
+        if self.topic and topic != self.topic and key.lower() in _WITH_TOPIC:
+            missed.append(Part.TOPIC)
+        if self.keys and key.lower() not in self.keys:
+            missed.append(Part.KEY)
+        if self.version is not None and version != self.version:
+            missed.append(Part.VERSION)
+        if self.client:
+            missed.append(Part.CLIENT)
+        return tuple(missed)
+
+    def __str__(self) -> str:
+        parts = [self.called or "any request"]
+        if self.version is not None:
+            parts.append(f"version {self.version}")
+        if self.topic:
+            parts.append(f"topic {self.topic}")
+        if self.client:
+            parts.append(f"client {self.client}")
+        return " ".join(parts)
+
+
+# Kafka's names for the kinds of requests that name topics.
+_WITH_TOPIC: Final = frozenset(
+    {
+        "produce",
+        "fetch",
+        "offsets",
+        "metadata",
+        "leaderandisr",
+        "stopreplica",
+        "updatemetadata",
+        "offsetcommit",
+        "offsetfetch",
+        "createtopics",
+        "deletetopics",
+        "deleterecords",
+        "offsetforleaderepoch",
+        "addpartitionstotxn",
+        "writetxnmarkers",
+        "txnoffsetcommit",
+        "34",
+        "35",
+        "37",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class L7Rules:
-    """The rules of one entry of toPorts: at most one kind is not None."""
+    """The rules of one entry of toPorts: one kind is not None, and server names beside it."""
 
     path: str
     http: tuple[HttpRule, ...] | None = None
     dns: tuple[DnsPattern, ...] | None = None
+    kafka: tuple[KafkaRule, ...] | None = None
+    server_names: tuple[str, ...] | None = None
+    """`serverNames`: which servers a TLS client may name. No flow shows which one it named."""
     unevaluated: str = ""
-    """Which kind of rule this is where it is not evaluated, such as `kafka`."""
+    """Which kind of rule this is where it is not evaluated: `l7proto` or `listener`."""
 
     def __str__(self) -> str:
-        if self.http is not None:
-            return "HTTP " + ", ".join(str(rule) for rule in self.http)
-        if self.dns is not None:
-            return "DNS " + ", ".join(str(rule) for rule in self.dns)
+        for kind, rules in (("HTTP", self.http), ("DNS", self.dns), ("Kafka", self.kafka)):
+            if rules is not None:
+                return f"{kind} {', '.join(str(rule) for rule in rules)}"
+        if self.server_names is not None:
+            return f"TLS server name {', '.join(self.server_names)}"
         return self.unevaluated
+
+
+@functools.lru_cache(maxsize=_COMPILED)
+def compiled(expression: str) -> Any:
+    r"""The compiled expression, or None where re2 does not take it or it grows too large.
+
+    Go's regexp reads the same language, but for `\C`, which it refuses.
+    """
+    if "\\C" in expression.replace("\\\\", ""):
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    try:
+        return re2.compile(expression, options)
+    except re2.error:
+        return None
 
 
 def compiles(expression: str) -> bool:
     """Whether re2, and so Go's regexp and Envoy, takes the expression."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(expression, options)
-    except re2.error:
-        return False
-    return True
+    return compiled(expression) is not None
 
 
 def _full(expression: str, text: str) -> bool:
     if not expression:
         return True
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(expression, options).fullmatch(text) is not None
-    except re2.error:
-        return False
-
-
-def _has(wanted: HeaderMatch, headers: tuple[tuple[str, str], ...]) -> bool:
-    name = wanted.name.lower()
-    values = [value for key, value in headers if key.lower() == name]
-    if wanted.value is None:
-        return bool(values)
-    return wanted.value in values
+    found = compiled(expression)
+    return found is not None and found.fullmatch(text) is not None

@@ -136,6 +136,8 @@ class NoticeKind(StrEnum):
     LOST_EVENTS = "lost-events"
     GAP = "gap"
     DEAD_LETTER = "dead-letter"
+    DISAGREEMENT = "disagreement"
+    """Cilium names a policy as denying whose rules do not: flows may be counted to a wrong one."""
 
 
 class Notice(Message):

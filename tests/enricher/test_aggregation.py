@@ -30,8 +30,8 @@ def a_route(fingerprint: str) -> Route:
 def a_cell(*routes: Route, port: int = 80, address: str = "10.0.0.1") -> Cell:
     return Cell(
         Outcome(routes=routes),
-        subject=NOBODY,
         timeline=TIMELINE,
+        settled=0,
         transport=Transport(Protocol.TCP, port),
         address=(address, ""),
     )

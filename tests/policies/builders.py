@@ -6,12 +6,11 @@ from typing import Any
 from policies.flows import (
     POLICY_DENIED,
     Direction,
-    DnsRequest,
     Event,
-    HttpRequest,
     Observed,
     Protocol,
     Query,
+    Request,
     Verdict,
 )
 from policies.labels import LabelSet
@@ -131,7 +130,7 @@ def a_query(
     port: int = 80,
     protocol: Protocol = Protocol.TCP,
     ip: str = "",
-    l7: HttpRequest | DnsRequest | None = None,
+    l7: Request | None = None,
 ) -> Query:
     """A flow as the end sees it whose policy is asked for."""
     return Query(direction=direction, peer=peer, peer_ip=ip, protocol=protocol, port=port, l7=l7)

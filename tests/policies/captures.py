@@ -17,6 +17,7 @@ from policies.flows import (
     Observed,
     Protocol,
     Query,
+    Request,
     Verdict,
 )
 from policies.labels import LabelSet
@@ -41,6 +42,8 @@ class Recorded:
     query: Query
     observed: Observed
     allowed_by: tuple[PolicyRef, ...]
+    match_type: int
+    """What Cilium's entry compared: 1 the peer, 2 peer and port, 3 the port, 4 neither; 0: none."""
 
 
 def policies(name: str = "policies.yaml") -> Repository:
@@ -55,7 +58,8 @@ def policies(name: str = "policies.yaml") -> Repository:
 
 def recorded(name: str) -> Iterator[Recorded]:
     """The policy-verdict and L7 events of a recording."""
-    with gzip.open(CAPTURES / name, "rt") as lines:
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(CAPTURES / name, "rt", encoding="utf-8") as lines:
         for line in lines:
             flow = json.loads(line).get("flow")
             if flow and flow.get("event_type", {}).get("type") in tuple(Event):
@@ -88,6 +92,7 @@ def _recorded(flow: dict[str, Any]) -> Recorded:
         query=query,
         observed=observed,
         allowed_by=_refs(flow.get(f"{direction}_allowed_by", ())),
+        match_type=flow.get("policy_match_type", 0),
     )
 
 
@@ -99,7 +104,7 @@ def _refs(entries: list[dict[str, Any]]) -> tuple[PolicyRef, ...]:
     )
 
 
-def _request(l7: dict[str, Any]) -> HttpRequest | DnsRequest | None:
+def _request(l7: dict[str, Any]) -> Request | None:
     if "dns" in l7:
         return DnsRequest(l7["dns"]["query"])
     if "http" in l7:

@@ -4,14 +4,24 @@ from collections import Counter
 
 import pytest
 
-from policies.evaluating import Outcome, decide
+from policies.allowing import allow
+from policies.evaluating import Outcome, decide, evaluate
 from policies.explaining import explain
 from policies.explanation import Reason
-from policies.flows import Event, Verdict
+from policies.flows import Event, HttpRequest, Verdict
 from policies.naming import party
 from tests.policies import captures
 
 STOPPED = (Verdict.DROPPED, Verdict.AUDIT)
+RECORDINGS = [
+    "shop.jsonl.gz",
+    "all.jsonl.gz",
+    "flood.jsonl.gz",
+    "node-down-up.jsonl",
+    *(f"classes/{path.name}" for path in sorted((captures.CAPTURES / "classes").iterdir())),
+]
+STAND_INS = 7 + 1 + 1
+"""HTTP requests that were refused without an HTTP rule in force, in shop, all and their class."""
 
 
 def test_the_example_comes_to_exactly_its_known_counts():
@@ -48,38 +58,68 @@ def test_the_example_comes_to_exactly_its_known_counts():
     assert silent == {}
 
 
-@pytest.mark.parametrize("name", ["shop.jsonl.gz", "all.jsonl.gz"])
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_every_denial_agrees_with_what_cilium_reported(name):
     """Only the requests that were refused without an HTTP rule in force are unexplained."""
     repository = captures.policies()
-    denials = 0
     for flow in captures.recorded(name):
         if flow.observed.verdict not in STOPPED:
             continue
-        denials += 1
         found = explain(repository.subject(flow.subject).newest, flow.query, flow.observed)
         assert found.disagreement == ()
         if found.reason is Reason.UNEXPLAINED:
             assert (found.unexplained, flow.observed.event) == ("l7-no-rule", Event.L7)
+            assert isinstance(flow.query.l7, HttpRequest)
+        else:
+            assert found.policies
+            assert found.findings
         if flow.observed.denied_by:
             assert set(found.policies) == set(flow.observed.denied_by)
-    assert denials > 20
 
 
-@pytest.mark.parametrize("name", ["shop.jsonl.gz", "all.jsonl.gz"])
+def test_nothing_but_the_stand_ins_is_unexplained():
+    """And there is something to explain."""
+    repository = captures.policies()
+    explained: Counter[bool] = Counter()
+    for name in RECORDINGS:
+        for flow in captures.recorded(name):
+            if flow.observed.verdict in STOPPED:
+                subject = repository.subject(flow.subject).newest
+                found = explain(subject, flow.query, flow.observed)
+                explained[found.unexplained is None] += 1
+    assert explained[False] == STAND_INS
+    assert explained[True] > 10_000
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_every_allowed_verdict_is_allowed_and_by_the_policy_that_cilium_names(name):
     """So a stopped flow is not called allowed for want of understanding."""
     repository = captures.policies()
-    verdicts = 0
     for flow in captures.recorded(name):
         if flow.observed.event is not Event.VERDICT or flow.observed.verdict in STOPPED:
             continue
-        verdicts += 1
-        found = decide(repository.subject(flow.subject).newest, flow.query)
+        subject = repository.subject(flow.subject).newest
+        found = decide(subject, flow.query)
         assert found.decision is Outcome.ALLOWED, flow
         assert set(flow.allowed_by) <= set(found.origin), flow
         assert found.l7 is (flow.observed.verdict is Verdict.REDIRECTED), flow
-    assert verdicts > 10
+        told = allow(subject, flow.query, flow.observed, flow.allowed_by)
+        assert (told.unexplained, told.disagreement) == (None, ()), flow
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_rules_that_decide_compare_what_cilium_says_that_it_compared(name):
+    """Peer and port, one of them, or neither; a default deny compares nothing."""
+    repository = captures.policies()
+    for flow in captures.recorded(name):
+        if flow.observed.event is not Event.VERDICT:
+            continue
+        found = evaluate(repository.subject(flow.subject).newest, flow.query)
+        hits = found.denying or found.allowing
+        shapes = {(not hit.rule.is_about_anyone(), bool(hit.spans)) for hit in hits}
+        compared = {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 4}
+        if found.side.enforced:
+            assert flow.match_type in ({compared[shape] for shape in shapes} or {0}), flow
 
 
 def test_a_policy_without_the_annotation_is_silent():

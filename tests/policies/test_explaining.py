@@ -157,6 +157,25 @@ def test_a_refused_request_names_the_rules_that_it_failed():
     assert [(f.path, f.why) for f in found.findings] == [("spec.ingress[0].toPorts[0]", Why.L7)]
 
 
+def test_of_several_rule_sets_that_a_request_failed_the_nearest_comes_first():
+    """The one with the right path, whatever the order of the policies."""
+    other = {**ports("80/TCP")[0], "rules": {"http": [{"path": "/other"}]}}
+    post = {**ports("80/TCP")[0], "rules": {"http": [{"method": "POST", "path": "/admin"}]}}
+    found = explained(
+        a_policy("a", ingress=[{"toPorts": [other]}]),
+        a_policy("b", ingress=[{"toPorts": [post]}]),
+        observed=REFUSED,
+        l7=GET_ADMIN,
+    )
+    assert [(finding.policy, finding.miss) for finding in found.findings] == [
+        (ref("b"), "had another method"),
+        (ref("a"), "had another path"),
+    ]
+    assert found.sentence("web", "batch").endswith(
+        "had another method; nor does shop/a allow this request"
+    )
+
+
 def test_a_refused_name_names_the_dns_rules():
     """On egress, at the client."""
     dns = {**ports("53/ANY")[0], "rules": {"dns": [{"matchPattern": "*.example.com"}]}}
@@ -216,12 +235,20 @@ def test_authentication_names_the_policies_that_ask_for_it():
             "not-evaluated:l7",
             [
                 a_policy(
-                    ingress=[
-                        {"toPorts": [{**ports("80/TCP")[0], "rules": {"kafka": [{"topic": "t"}]}}]}
-                    ]
+                    ingress=[{"toPorts": [{**ports("80/TCP")[0], "rules": {"l7proto": "r2d2"}}]}]
                 )
             ],
-            {"observed": REFUSED, "l7": GET_ADMIN},
+            {"observed": REFUSED},
+        ),
+        (
+            "not-evaluated:listener",
+            [a_policy(egress=[{"toPorts": [{**ports("80/TCP")[0], "listener": {"name": "l"}}]}])],
+            {"observed": REFUSED, "direction": Direction.EGRESS},
+        ),
+        (
+            "l7-no-request",
+            [a_policy(ingress=[{"toPorts": [HTTP]}])],
+            {"observed": REFUSED, "l7": DnsRequest("a.example.com")},
         ),
         ("other-drop-reason", [], {"observed": Observed(verdict=Verdict.DROPPED, drop_reason=139)}),
         ("not-stopped", [], {"observed": Observed(verdict=Verdict.FORWARDED)}),
@@ -266,14 +293,14 @@ def test_what_the_policies_do_not_lead_to_is_unexplained_with_its_reason(code, m
             {"observed": DENIED},
         ),
         (
-            "shop/p allows nothing from anyone; this came from shop/batch",
+            "shop/p allows no ingress at all; this came from shop/batch",
             a_policy(ingress=[{}]),
             {},
         ),
         (
             (
                 "shop/p allows 80/TCP from anyone for HTTP GET /api/.* only; "
-                "this request was for something else"
+                "this request had another path"
             ),
             a_policy(ingress=[{"toPorts": [HTTP]}]),
             {"observed": REFUSED, "l7": GET_ADMIN},
@@ -319,5 +346,5 @@ def test_endpoints_without_policies_under_default_deny_are_told_so():
     found = explain(policy_of(init), a_query(WORLD), DROPPED)
     assert (found.reason, found.policies) == (Reason.NO_RULE_ALLOWED, ())
     assert found.sentence("init", "world") == (
-        "default deny allows nothing from anyone at init; this came from world"
+        "init is under default deny without any policy; this came from world"
     )

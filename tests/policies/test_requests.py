@@ -18,6 +18,10 @@ from policies.requests import HeaderMatch, HttpRule, compiles
         ("*example.com", "myexample.com", True),
         ("api*.example.com", "api-7.example.com", True),
         ("*", "whatever.it.is.", True),
+        ("*", ".", True),
+        ("**", "whatever.it.is.", True),
+        ("***.example.com", "a.b.example.com", True),
+        ("a**.example.com", "a.b.example.com", False),
         ("*.*", "example.com", True),
         ("*.*", "example", False),
         ("_srv.example.com", "_srv.example.com", True),
@@ -60,6 +64,10 @@ def test_expressions_are_those_of_re2():
     assert compiles("/a(b|c)+")
     assert not compiles("(")
     assert not compiles(r"(a)\1")
+    assert not compiles(r"a\Cb")
+    assert compiles(r"a\\Cb")
+    assert not compiles("((a{100}){100}){100}")
+    assert not compiles(r"\pL{1000}" * 3)
     slow = HttpRule(path="(a+)+b")
     assert not passes(slow, path="a" * 50_000)
 
