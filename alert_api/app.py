@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.engine import URL
 
+from alert_api import database as databases
 from alert_api import ingest, metrics
 from alert_api.database import Database, Unreachable
 from alert_api.gitlab.deliverer import Deliverer
@@ -74,7 +74,7 @@ def assemble(
     token = read_secret(settings.token_file, what="the API's token")
     if len(token) < MIN_TOKEN:
         raise UserError(f"the token in {settings.token_file} has less than {MIN_TOKEN} characters")
-    database = Database(_database_url(settings))
+    database = databases.of(settings)
     figures = instruments or metrics.Metrics()
     died = threading.Event()
     incarnation = secrets.token_hex(4)
@@ -150,14 +150,6 @@ def assemble(
         parts.insert(0, health)
     app = App(name=NAME, run=run, parts=tuple(parts), closing=(database.close, deliverer.close))
     return Built(app, server, database, health)
-
-
-def _database_url(settings: Settings) -> URL:
-    url = settings.database_url()
-    if settings.database_password_file is None:
-        return url
-    password = read_secret(settings.database_password_file, what="the database's password")
-    return url.set(password=password)
 
 
 @dataclass(frozen=True, slots=True)

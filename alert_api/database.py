@@ -19,7 +19,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL
 
+from alert_api.settings import Settings
 from runtime.errors import UserError
+from runtime.settings import read_secret
 
 log = structlog.get_logger()
 
@@ -129,6 +131,15 @@ class Database:
 
 _NO_DATABASE = ("is not a database", "is malformed")
 """What SQLite says of a file that is something else, or damaged."""
+
+
+def of(settings: Settings) -> Database:
+    """Return the database of the settings, with its password. Raises UserError."""
+    url = settings.database_url()
+    if settings.database_password_file is not None:
+        password = read_secret(settings.database_password_file, what="the database's password")
+        url = url.set(password=password)
+    return Database(url)
 
 
 def _lasts(error: Unreachable) -> bool:
