@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import prometheus_client
 
 from bus import port
-from collector import capture_file, instants, redaction, relay_channel, sources
+from collector import capture_file, instants, redaction, relay_channel, relay_renewal, sources
 from collector.capture_source import CaptureSource, Progress
 from collector.metrics import Metrics
 from collector.relay_source import RelaySource
@@ -92,14 +92,17 @@ def _source(
             progress=progress,
         )
     sys.setswitchinterval(SWITCH_SECONDS)
+    relay = relay_channel.connect(settings)
+    relay_renewal.follow(relay, settings, time=clock, metrics=metrics)
     return RelaySource(
-        relay=relay_channel.connect(settings),
+        relay=relay,
         filters=settings.wanted,
         limit=settings.buffer_bytes,
         retention=instants.of_seconds(settings.retention_hours * 3600),
         time=clock,
         metrics=metrics,
         name=f"relay {settings.relay}",
+        read_ahead=settings.read_ahead,
     )
 
 

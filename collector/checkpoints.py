@@ -6,7 +6,7 @@ one. These offsets move on in steps (marks), since every flow after them is read
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -35,6 +35,8 @@ class Mark:
     """By partition number."""
     newest: Mapping[str, int]
     """By node, in nanoseconds: of flows up to there the uuids stand before the offsets."""
+    ahead: Mapping[str, Collection[str]]
+    """By node: uuids of younger flows that stand before the offsets all the same."""
     cost: int
     """How much had been written when the mark was set."""
 
@@ -54,7 +56,8 @@ class Marks:
         """Begin with the mark that a checkpoint names, and the cost of what follows it."""
         offsets = {item.partition: item.offset for item in checkpoint.scan_from}
         newest = {node.node: instants.of(node.known_by_time) for node in checkpoint.nodes}
-        self._marks = deque([Mark(offsets, newest, 0)])
+        ahead = {node.node: tuple(node.ahead) for node in checkpoint.nodes if node.ahead}
+        self._marks = deque([Mark(offsets, newest, ahead, 0)])
         self._cost = found.flows + RECORD_COST * found.records
 
     @property
@@ -62,9 +65,9 @@ class Marks:
         """Return whether so much was written since the last mark that another is worth it."""
         return not self._marks or self._cost - self._marks[-1].cost >= SCANNED // STEPS
 
-    def set(self, offsets: Mapping[int, int], newest: Mapping[str, int]) -> None:
-        """Set a mark where everything written so far ends."""
-        self._marks.append(Mark(dict(offsets), dict(newest), self._cost))
+    def set(self, offsets: Mapping[int, int], windows: Windows) -> None:
+        """Set a mark where everything written so far ends, all of which is in the windows."""
+        self._marks.append(Mark(dict(offsets), windows.newest(), windows.ahead(), self._cost))
         while len(self._marks) > 2 and self._cost - self._marks[0].cost > SCANNED:
             self._marks.popleft()
 
@@ -151,6 +154,8 @@ def scan(log: port.Log, cluster: str, checkpoint: flows_pb2.Checkpoint | None) -
         window.newest = max(window.newest, newest)
         # Where the log was emptied, time has to stand in for all that was in it.
         window.known_by_time = newest if found.cut else instants.of(node.known_by_time)
+        window.recent.update(node.ahead)
+        window.settle(0)
     return found
 
 
@@ -174,7 +179,9 @@ def _add(found: Found, cluster: str, records: Sequence[port.Record]) -> None:
                 continue
             window = found.windows.of(head.node_name)
             found.flows += 1
-            if head.flow.uuid:
+            if batch.ahead:
+                window.ahead[head.flow.uuid] = instants.of(head.flow.time)
+            elif head.flow.uuid:
                 window.recent.add(head.flow.uuid)
                 last[head.node_name] = head.flow
             else:

@@ -6,6 +6,9 @@ time is kept up to which nothing is missing (`seen_until`). Whenever its stream 
 interrupted the node is *suspected*, and cleared by either of two proofs: a flow from before that
 time is replayed, so the ring still holds all that came after it; or the oldest flow of its ring, of
 any kind, is not newer than that time. Where neither comes there is a gap, up to that oldest flow.
+What was read of a suspected node meanwhile, such as by a standby, may stand behind flows that only
+the replay brings: the node stays suspected until the replay got as far, and whoever asks for flows
+anew asks from `resume`.
 """
 
 from collections import deque
@@ -63,6 +66,12 @@ class _Suspicion:
     raised: float
     looks_from: float
     """Only when the stream is attached does the ring's oldest flow say what can be replayed."""
+    bridge: int
+    """How far the node had been read: the replay has closed the hole when it got there."""
+    is_proved: bool = False
+    is_bridged: bool = False
+    replayed: float = 0.0
+    """When a known flow last came again."""
     oldest: int | None = None
     looked: float = 0.0
 
@@ -106,12 +115,21 @@ class Continuity:
             ):
                 self._samples.popleft()
 
-    def interrupted(self, *, at: float, not_before: int = 0) -> None:
-        """The whole stream is opened anew, asking for nothing from before `not_before`."""
+    def interrupted(self, newest: Mapping[str, int], *, at: float, not_before: int = 0) -> None:
+        """The whole stream is opened anew, asking for nothing from before `not_before`.
+
+        `newest` says how far each node was read, be it behind a hole.
+        """
         self._expected.clear()
         for node, base in self.seen_until.items():
             reason = Reason.RETENTION if base < not_before else Reason.RING_OVERRUN
-            self._suspect(node, base, reason, at=at, after=ATTACH_SECONDS)
+            bridge = newest.get(node, 0)
+            self._suspect(node, base, reason, at=at, after=ATTACH_SECONDS, bridge=bridge)
+
+    def resume(self, newest: Mapping[str, int]) -> dict[str, int]:
+        """Return from where each node is to be read anew. May be called from any thread."""
+        bases = {node: suspicion.base for node, suspicion in list(self._suspicions.items())}
+        return {node: min(time, bases.get(node) or time) for node, time in newest.items()}
 
     def failed(self, nodes: Iterable[str], *, since: float, at: float) -> None:
         """Relay says that these nodes' streams broke, at `since` by its own clock."""
@@ -138,16 +156,23 @@ class Continuity:
             return None
         return Gap(node, start, until, Reason.RING_OVERRUN)
 
-    def replayed(self, proofs: Mapping[str, int], *, at: float, overlapping: bool = False) -> None:
-        """Known flows came again; the time of each node's oldest one is given.
+    def replayed(
+        self, proofs: Mapping[str, tuple[int, int]], *, at: float, overlapping: bool = False
+    ) -> None:
+        """Known flows came again; the times of each node's oldest and newest one are given.
 
         While two streams overlap, that alone does not say that a ring was read again.
         """
-        for node, time in proofs.items():
+        for node, (oldest, newest) in proofs.items():
             if not overlapping:
                 self._proved[node] = at
             suspicion = self._suspicions.get(node)
-            if suspicion is not None and time <= suspicion.base:
+            if suspicion is None:
+                continue
+            suspicion.replayed = at
+            suspicion.is_proved |= oldest <= suspicion.base
+            suspicion.is_bridged |= newest >= suspicion.bridge
+            if suspicion.is_proved and suspicion.is_bridged:
                 del self._suspicions[node]
 
     def listed(self, nodes: Mapping[str, bool], *, at: float) -> None:
@@ -181,10 +206,16 @@ class Continuity:
                 self._expected[node] = _Expected(wanted.get(node), until, asked)
 
     def confirm(
-        self, knows: Callable[[str, str], bool], *, at: float, behind: bool
+        self,
+        knows: Callable[[str, str], bool],
+        *,
+        at: float,
+        behind: bool,
+        sorting: float = 0.0,
     ) -> frozenset[str]:
         """Move `seen_until` on by what has arrived; return nodes whose stream must have ended.
 
+        `sorting` says how many seconds relay may hold a flow back at present.
         `behind` says that responses wait to be looked at, so that nothing is late yet.
         """
         stalled = set()
@@ -194,7 +225,7 @@ class Continuity:
                 del self._expected[node]
             elif behind:
                 expected.asked = at
-            elif at - expected.asked > STALLED_SECONDS:
+            elif at - expected.asked > STALLED_SECONDS + sorting:
                 stalled.add(node)
                 del self._expected[node]
         return frozenset(stalled)
@@ -231,6 +262,11 @@ class Continuity:
         return frozenset(self._suspicions)
 
     @property
+    def has_holes(self) -> bool:
+        """Return whether a replay has still to bring what is older than something that was read."""
+        return any(not suspicion.is_bridged for suspicion in self._suspicions.values())
+
+    @property
     def away(self) -> frozenset[str]:
         """Return the nodes whose flows do not arrive at present."""
         broken = {
@@ -251,11 +287,16 @@ class Continuity:
                 found = seen[node]
         return found
 
-    def _suspect(self, node: str, base: int, reason: Reason, *, at: float, after: float) -> None:
+    def _suspect(
+        self, node: str, base: int, reason: Reason, *, at: float, after: float, bridge: int = 0
+    ) -> None:
         before = self._suspicions.get(node)
         # An older suspicion stands: what it is about has not been cleared yet.
-        base = base if before is None else min(base, before.base)
-        self._suspicions[node] = _Suspicion(base, reason, at, at + after)
+        if before is not None:
+            base, bridge = min(base, before.base), max(bridge, before.bridge)
+        suspicion = _Suspicion(base, reason, at, at + after, bridge)
+        suspicion.is_bridged = bridge <= base
+        self._suspicions[node] = suspicion
         self.seen_until[node] = base
 
     def _decide(
@@ -269,8 +310,11 @@ class Continuity:
             ):
                 return Gap(node, suspicion.base, now, Reason.NODE_GONE)
             return None
-        if suspicion.oldest <= suspicion.base:
-            del self._suspicions[node]
+        still = not behind and at - max(suspicion.looked, suspicion.replayed) >= GRACE_SECONDS
+        if suspicion.is_proved or suspicion.oldest <= suspicion.base:
+            # Where nothing comes again any more, its ring has nothing left to close a hole with.
+            if suspicion.is_bridged or still:
+                del self._suspicions[node]
             return None
         if behind or at - suspicion.looked < GRACE_SECONDS:
             return None

@@ -1,5 +1,7 @@
 """What the collector counts, for Prometheus."""
 
+from collections.abc import Callable
+
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -35,6 +37,20 @@ class Metrics:
         self.failures = counter("log_failures", "Transactions that had to be tried again")
         self.buffer = gauge("buffer_bytes", "Bytes received and not yet in the log")
         self.active = gauge("active", "1 where this collector is the active one of its cluster")
+        self.ahead = counter(
+            "flows_ahead", "Flows among those written that were read before relay's sorting ended"
+        )
+        self.readings = counter(
+            "readings_ahead", "Readings beside the stream, past relay's sorting", ("result",)
+        )
+        self.renewals = counter(
+            "tls_renewals", "Certificates for relay that changed on disk, by result", ("result",)
+        )
+        self._expiry = gauge(
+            "tls_certificate_seconds",
+            "Seconds until our client certificate for relay expires",
+            ("target",),
+        )
         self.away = gauge("nodes_away", "Nodes whose flows do not arrive")
         self._state = gauge("stream_state", "1 for the state that the stream is in", ("state",))
         self.delay = Histogram(
@@ -51,3 +67,7 @@ class Metrics:
             if number:
                 label = name.lower().replace("_", "-")
                 self._state.labels(state=label).set(1 if number == state else 0)
+
+    def certificate(self, seconds_left: Callable[[], float]) -> None:
+        """Show how long the client certificate is still valid, asked when it is read."""
+        self._expiry.labels(target="relay").set_function(seconds_left)

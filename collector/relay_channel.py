@@ -1,15 +1,16 @@
 """The connection to relay, and its calls with undecoded answers."""
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 from grpc.experimental import ChannelOptions
 
+from collector import instants, relay_secrets
 from collector.filters import Filters
 from collector.settings import CollectorSettings
-from runtime.errors import UserError
 from schemas.hubble import observer_pb2
 from schemas.picket.v1 import flows_pb2
 
@@ -34,37 +35,63 @@ class Call(Protocol):
         """End the stream, also while it is idle."""
 
 
-class Relay:
-    """One channel. Thread-safe, as grpc's channels are."""
+class _Line:
+    """One channel, its methods, and the streams that were opened over it."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._channel = channel
+        self.channel = channel
         observer = "/observer.Observer/"
-        self._flows: Callable[..., Any] = channel.unary_stream(
+        self.flows: Callable[..., Any] = channel.unary_stream(
             observer + "GetFlows",
             request_serializer=observer_pb2.GetFlowsRequest.SerializeToString,
             response_deserializer=None,
         )
-        self._nodes: Callable[..., Any] = channel.unary_unary(
+        self.get_nodes: Callable[..., Any] = channel.unary_unary(
             observer + "GetNodes",
             request_serializer=observer_pb2.GetNodesRequest.SerializeToString,
             response_deserializer=observer_pb2.GetNodesResponse.FromString,
         )
-
-    def stream(self, request: observer_pb2.GetFlowsRequest) -> Call:
-        """Open a stream that lasts until cancelled."""
-        call: Call = self._flows(request)
-        return call
+        self.streams: list[Any] = []
+        self.retired = 0.0
+        """Since when no new calls are made, in monotonic seconds."""
 
     def nodes(self) -> list[observer_pb2.Node] | None:
-        """Return the cluster's nodes; None where the server is no relay. Raises grpc.RpcError."""
         try:
-            response = self._nodes(observer_pb2.GetNodesRequest(), timeout=CALL_SECONDS)
+            response = self.get_nodes(observer_pb2.GetNodesRequest(), timeout=CALL_SECONDS)
         except grpc.RpcError as error:
             if code(error) is grpc.StatusCode.UNIMPLEMENTED:
                 return None
             raise
         return list(response.nodes)
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether nothing uses it any more, once retired."""
+        in_use = time.monotonic() - self.retired < 2 * CALL_SECONDS
+        return not in_use and not any(stream.is_active() for stream in self.streams)
+
+
+class Relay:
+    """The connection. Thread-safe, as grpc's channels are."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._line = _Line(channel)
+        self._retired: list[_Line] = []
+        self._lock = threading.Lock()
+        self.closed = threading.Event()
+
+    def stream(self, request: observer_pb2.GetFlowsRequest) -> Call:
+        """Open a stream that lasts until cancelled."""
+        with self._lock:
+            line = self._line
+            call = line.flows(request)
+            line.streams = [each for each in line.streams if each.is_active()] + [call]
+        opened: Call = call
+        return opened
+
+    def nodes(self) -> list[observer_pb2.Node] | None:
+        """Return the cluster's nodes; None where the server is no relay. Raises grpc.RpcError."""
+        return self._line.nodes()
 
     def probe(
         self, *, filters: Filters | None = None, first: bool = False
@@ -77,13 +104,51 @@ class Relay:
         if filters is not None:
             request.whitelist.extend(filters.allow)
             request.blacklist.extend(filters.deny)
-        answers: Iterable[bytes] = self._flows(request, timeout=CALL_SECONDS)
+        answers: Iterable[bytes] = self._line.flows(request, timeout=CALL_SECONDS)
         heads = map(flows_pb2.ResponseHead.FromString, answers)
         return {head.node_name: head.flow for head in heads if head.HasField("flow")}
 
+    def since(self, time: int, *, filters: Filters, timeout: float) -> Call:
+        """Ask for what the nodes' rings hold from a time on, in nanoseconds, and for no more."""
+        request = observer_pb2.GetFlowsRequest(
+            since=instants.timestamp(time), whitelist=filters.allow, blacklist=filters.deny
+        )
+        call: Call = self._line.flows(request, timeout=timeout)
+        return call
+
+    def renew(self, channel: grpc.Channel) -> None:
+        """Make new calls over this channel if it works; else close it and raise grpc.RpcError.
+
+        Streams go on over the channel that they have.
+        """
+        line = _Line(channel)
+        try:
+            line.nodes()
+        except grpc.RpcError:
+            channel.close()
+            raise
+        with self._lock:
+            before, self._line = self._line, line
+            before.retired = time.monotonic()
+            self._retired.append(before)
+        if self.closed.is_set():
+            channel.close()
+
+    def tidy(self) -> None:
+        """Close the channels that nothing uses any more."""
+        with self._lock:
+            done = [line for line in self._retired if line.is_done]
+            self._retired = [line for line in self._retired if line not in done]
+        for line in done:
+            line.channel.close()
+
     def close(self) -> None:
-        """Close the channel and end its calls."""
-        self._channel.close()
+        """Close the channels and end their calls."""
+        self.closed.set()
+        with self._lock:
+            lines = [self._line, *self._retired]
+        for line in lines:
+            line.channel.close()
 
 
 def connect(settings: CollectorSettings) -> Relay:
@@ -91,18 +156,25 @@ def connect(settings: CollectorSettings) -> Relay:
 
     Raises UserError where a file for TLS cannot be used.
     """
+    return Relay(open_channel(settings, relay_secrets.read(settings) if settings.tls else None))
+
+
+def open_channel(
+    settings: CollectorSettings, secrets: relay_secrets.Secrets | None
+) -> grpc.Channel:
+    """Open a channel, over TLS where there are secrets for it."""
     address = settings.relay or ""
     options = list(OPTIONS)
-    if not settings.tls:
-        return Relay(grpc.insecure_channel(address, options=options))
+    if secrets is None:
+        return grpc.insecure_channel(address, options=options)
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=_pem(settings.tls_ca_file),
-        private_key=_pem(settings.tls_key_file),
-        certificate_chain=_pem(settings.tls_certificate_file),
+        root_certificates=secrets.ca,
+        private_key=secrets.key,
+        certificate_chain=secrets.certificate,
     )
     if settings.tls_server_name:
         options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
-    return Relay(grpc.secure_channel(address, credentials, options=options))
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 def code(error: grpc.RpcError) -> grpc.StatusCode:
@@ -115,15 +187,3 @@ def explain(error: grpc.RpcError) -> str:
     """Return one line about a failed call."""
     details = error.details() if isinstance(error, grpc.Call) else str(error)
     return f"{code(error).name}: {details}"
-
-
-def _pem(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if b"-----BEGIN" not in content:
-        raise UserError(f"{path} is not a PEM file")
-    return content

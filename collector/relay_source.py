@@ -3,13 +3,12 @@
 Everything here runs on the stage's thread; only `Stream` and `Watch` have threads of their own.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from collector import instants, relay_channel, relay_stream, relay_watch
+from collector import instants, relay_ahead, relay_channel, relay_held, relay_stream, relay_watch
 from collector.continuity import Continuity, Gap, Newest
 from collector.filters import Filters
 from collector.metrics import Metrics
@@ -23,8 +22,6 @@ from schemas.picket.v1 import flows_pb2
 log = structlog.get_logger()
 
 TAKE_BYTES = 4 * 1024 * 1024
-STANDBY_SECONDS = 60.0
-"""How much of the past a standby holds, memory permitting: longer than a takeover lasts."""
 OVERLAP_SECONDS = 3.0
 """How long the standby's stream goes on beside the one that replays the rings."""
 SKEW = 5 * instants.SECOND
@@ -33,19 +30,10 @@ LATE = 5 * instants.SECOND
 IDLE_SECONDS = 0.5
 SETTLE_SECONDS = 2.5
 """Relay sorts: it holds a flow until others push it out, or a second passes without any."""
-SORTED_NODES = 100
-"""Relay's heap holds so many at most; with fewer nodes a request can make it smaller."""
 START_SECONDS = 10.0
 """A ring's reader may begin with an event lost before it: no overrun so early in a stream."""
 REOPEN_SECONDS = 30.0
 CALL_FAILURES = 3
-
-
-@dataclass(slots=True)
-class _Chunk:
-    at: float
-    raws: list[bytes]
-    size: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,15 +50,16 @@ class RelaySource:
     metrics: Metrics
     name: str
     capture: str = ""
+    read_ahead: bool = True
     _windows: Windows = field(default_factory=Windows)
     _continuity: Continuity = field(default_factory=Continuity)
     _stream: relay_stream.Stream | None = None
     _before: relay_stream.Stream | None = None
     """The standby's stream, until the one that replays the rings is well under way."""
     _watch: relay_watch.Watch | None = None
-    _held: deque[_Chunk] = field(default_factory=deque)
-    _held_bytes: int = 0
-    _nodes: int = 0
+    _ahead: relay_ahead.Ahead | None = None
+    _held: relay_held.Held = field(init=False)
+    _load: relay_ahead.Load = field(default_factory=relay_ahead.Load)
     _addresses: dict[str, str] = field(default_factory=dict)
     _listed: frozenset[str] = frozenset()
     _openings: int = 0
@@ -78,35 +67,33 @@ class RelaySource:
     _reopened: float = 0.0
     _idle_since: float | None = None
     _backlog: bool = True
+    _restored: dict[str, int] | None = None
+    """How far nodes had been read at the takeover, until the stream that goes on there is live."""
+    _caught_up: bool = False
+    """Whether the stream was live since it was opened."""
     _newest: int = 0
-    _rate: float = 0.0
-    _rated: float = 0.0
-    _flows: int = 0
+    _newest_ahead: int = 0
     _suspected: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._held = relay_held.Held(self.limit)
 
     def stand_by(self) -> None:
         """Attach for what happens from now on; hold the last minute of it."""
         if self._stream is None:
             self._stream = relay_stream.Stream(self.relay, self._plan_standby, limit=self.limit)
             self._stream.start()
-        at = self.time.monotonic()
         raws, _ = self._stream.take(TAKE_BYTES)
-        if raws:
-            size = sum(map(len, raws))
-            self._held.append(_Chunk(at, raws, size))
-            self._held_bytes += size
+        self._held.keep(raws, at=self.time.monotonic())
         self._stream.release()
-        while self._held and (
-            self._held_bytes > self.limit or at - self._held[0].at > STANDBY_SECONDS
-        ):
-            self._held_bytes -= self._held.popleft().size
 
     def begin(self, restored: Restored) -> None:
         """Ask for everything since the oldest watermark; what a standby held comes first."""
         self._windows = restored.windows
+        self._restored = restored.windows.newest()
         self._continuity = Continuity(seen_until=_seen_until(restored))
         # Before anything of a standby's stream is read: that may stand behind a gap.
-        self._continuity.interrupted(at=self.time.monotonic(), not_before=self._not_before())
+        self._interrupted(at=self.time.monotonic())
         self._before = self._stream
         if self._before is not None:
             self._before.expire()
@@ -118,13 +105,16 @@ class RelaySource:
         self._newest = max(self._windows.newest().values(), default=0)
         self._watch = relay_watch.Watch(self.relay, self.filters)
         self._watch.start()
+        if self.read_ahead:
+            self._ahead = relay_ahead.Ahead(
+                self.relay, self.filters, clock=self.time, metrics=self.metrics
+            )
+            self._ahead.start()
 
     def take(self) -> Taken:
         """Return what a standby held, then what both streams bring."""
         if self._held:
-            chunk = self._held.popleft()
-            self._held_bytes -= chunk.size
-            return Taken(raws=chunk.raws, more=True)
+            return Taken(raws=self._held.take(), more=True)
         assert self._stream is not None
         raws: list[bytes] = []
         # From the elder first: its flows are the older ones.
@@ -135,13 +125,16 @@ class RelaySource:
         more = sum(map(len, raws)) >= TAKE_BYTES or self._stream.is_next
         self._note_pace(raws, more=more)
         self._note_opening(is_first=is_first)
-        return Taken(raws=raws, more=more)
+        ahead = self._ahead.take() if self._ahead is not None else ()
+        return Taken(raws=raws, ahead=ahead, more=more)
 
     def look(self, sifted: Sifted) -> Standing:
         """Draw the conclusions of what came and of what was seen past the stream."""
         assert self._stream is not None
         at, now = self.time.monotonic(), instants.of_seconds(self.time.now())
         self._newest = max(self._newest, sifted.newest)
+        self._newest_ahead = max(self._newest_ahead, sifted.ahead_newest)
+        self._load.note(len(sifted.responses) + len(sifted.ahead), at=at)
         gaps = self._look_at_flows(sifted, at=at, now=now)
         self._look_at_nodes(at=at)
         gaps += self._continuity.gaps(
@@ -154,12 +147,14 @@ class RelaySource:
                 self._watch.enough()
         self._drop_elder(at)
         state = self._state(now)
-        self.metrics.buffer.set(self._stream.waiting + self._held_bytes)
+        self._steer(state)
+        self.metrics.buffer.set(self._stream.waiting + self._held.size)
         suspected = self._continuity.suspected
         changed, self._suspected = suspected != self._suspected, suspected
         return Standing(
             state=state,
             checkpoint=changed,
+            holes=self._continuity.has_holes,
             read_until=self._read_until(state, now),
             away=sorted(self._continuity.away),
             gaps=gaps,
@@ -176,7 +171,7 @@ class RelaySource:
         checkpoint.ClearField("nodes")
         seen = self._continuity.seen_until
         for node, window in self._windows:
-            if not window.newest and node not in seen:
+            if not window.newest and node not in seen and not window.ahead:
                 continue
             checkpoint.nodes.add(
                 node=node,
@@ -188,16 +183,15 @@ class RelaySource:
 
     def end(self) -> None:
         """Stop asking; another collector is active now."""
-        for part in (self._before, self._stream, self._watch):
+        for part in (self._before, self._stream, self._watch, self._ahead):
             if part is not None:
                 part.close()
-        self._before = self._stream = self._watch = None
+        self._before = self._stream = self._watch = self._ahead = None
         self._held.clear()
-        self._held_bytes = 0
 
     def close(self) -> None:
         """Close the streams and the channel."""
-        parts = [self._before, self._stream, self._watch]
+        parts = [self._before, self._stream, self._watch, self._ahead]
         self.end()
         self.relay.close()
         for part in parts:
@@ -211,7 +205,10 @@ class RelaySource:
 
     def _plan(self, nodes: Sequence[observer_pb2.Node] | None) -> observer_pb2.GetFlowsRequest:
         """Ask since the oldest watermark of the nodes that are there. On the stream's thread."""
-        newest = self._windows.newest()
+        newest = self._continuity.resume(self._windows.newest())
+        if (restored := self._restored) is not None:
+            # A standby's flows say nothing of what came before its stream.
+            newest = {node: min(time, newest[node]) for node, time in restored.items()}
         listed = newest.keys() if nodes is None else {node.name for node in nodes}
         watermarks = [newest[node] for node in listed if newest.get(node)]
         return self._request(nodes, since=max(min(watermarks, default=0), self._not_before()))
@@ -225,7 +222,7 @@ class RelaySource:
             whitelist=self.filters.allow,
             blacklist=self.filters.deny,
         )
-        if nodes is not None and len(nodes) <= SORTED_NODES:
+        if nodes is not None and len(nodes) <= relay_ahead.SORTED_NODES:
             # Relay's sorting heap is number x nodes; the nodes ignore it beside `since`.
             request.number = 1
         return request
@@ -234,29 +231,38 @@ class RelaySource:
         return instants.of_seconds(self.time.now()) - self.retention
 
     def _note_pace(self, raws: Sequence[bytes], *, more: bool) -> None:
-        at = self.time.monotonic()
-        self._flows += len(raws)
-        if at - self._rated >= SETTLE_SECONDS:
-            self._rate = self._flows / (at - self._rated)
-            self._rated, self._flows = at, 0
         if raws:
             self._idle_since = None
         elif self._idle_since is None:
-            self._idle_since = at
+            self._idle_since = self.time.monotonic()
         self._backlog = more
 
+    def _steer(self, state: flows_pb2.StreamState) -> None:
+        assert self._stream is not None
+        if state == flows_pb2.LIVE:
+            self._caught_up, self._restored = True, None
+        if self._ahead is not None:
+            is_worth_it = self._caught_up and self._stream.is_open and not self._backlog
+            pace = relay_ahead.pace(self._load) if is_worth_it else None
+            self._ahead.steer(pace, newest=max(self._newest, self._newest_ahead))
+
     def _note_opening(self, *, is_first: bool) -> None:
-        at, not_before = self.time.monotonic(), self._not_before()
+        at = self.time.monotonic()
         if is_first:
             if self._openings:
                 self.metrics.reconnects.inc()
             self._openings += 1
             self._opened = at
-            self._continuity.interrupted(at=at, not_before=not_before)
+            self._caught_up = False
+            self._interrupted(at=at)
         if self._before is not None and self._before.broke:
             # Until now it bridged the time that relay took to attach the other one.
             self._before.close()
-            self._continuity.interrupted(at=at, not_before=not_before)
+            self._interrupted(at=at)
+
+    def _interrupted(self, *, at: float) -> None:
+        newest = self._windows.newest()
+        self._continuity.interrupted(newest, at=at, not_before=self._not_before())
 
     def _look_at_flows(self, sifted: Sifted, *, at: float, now: int) -> list[Gap]:
         self._continuity.replayed(sifted.proofs, at=at, overlapping=self._before is not None)
@@ -295,7 +301,10 @@ class RelaySource:
                 asked=sighting.asked,
             )
         stalled = self._continuity.confirm(
-            self._knows, at=at, behind=self._backlog or self._stream.is_full
+            self._knows,
+            at=at,
+            behind=self._backlog or self._stream.is_full,
+            sorting=relay_ahead.sorting_seconds(self._load),
         )
         if stalled:
             self._reopen(f"no flows any more of {', '.join(sorted(stalled))}", at=at)
@@ -303,7 +312,8 @@ class RelaySource:
             self._reopen("relay does not answer", at=at)
 
     def _take_over_nodes(self, nodes: Sequence[observer_pb2.Node], *, at: float) -> None:
-        self._nodes = len(nodes)
+        self._load.nodes = len(nodes)
+        self._load.ring = max((node.num_flows for node in nodes), default=0)
         for node in nodes:
             if node.max_flows:
                 self._windows.size(node.name, node.max_flows)
@@ -363,7 +373,7 @@ class RelaySource:
     def _read_until(self, state: flows_pb2.StreamState, now: int) -> int:
         if state == flows_pb2.LIVE:
             # With a trickle of flows relay's heap holds each until as many newer ones came.
-            sorting = min(self._nodes, SORTED_NODES) / self._rate if self._rate > 1 else 0.0
+            sorting = relay_ahead.sorting_seconds(self._load)
             return now - instants.of_seconds(SETTLE_SECONDS + sorting)
         if state == flows_pb2.CATCHING_UP:
             return max(self._newest - LATE, 0)

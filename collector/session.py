@@ -108,7 +108,8 @@ class Session:
     def _pass_on(self, taken: sources.Taken, stop: threading.Event, *, last: bool = False) -> bool:
         """Write what was taken; return False where the lease went, or the process stops."""
         time = self.setup.time
-        sifted = self._sieve.sift(taken.raws, now=instants.of_seconds(time.now()))
+        now = instants.of_seconds(time.now())
+        sifted = self._sieve.sift(taken.raws, now=now, ahead=taken.ahead)
         standing = self.setup.source.look(sifted)
         self._count(sifted)
         at = time.monotonic()
@@ -117,7 +118,7 @@ class Session:
         to_all = last or taken.ended or state != self._state or at - self._beat >= BEAT_SECONDS
         wants_checkpoint = bool(gaps) or last or taken.ended or standing.checkpoint
         letters = [*taken.letters, *(sources.Letter(rejected=item) for item in sifted.rejected)]
-        if sifted.responses or letters or to_all or wants_checkpoint:
+        if sifted.responses or sifted.ahead or letters or to_all or wants_checkpoint:
             records = self.packer.pack(
                 sifted.responses,
                 flows_pb2.FlowBatch(
@@ -130,6 +131,7 @@ class Session:
                 ),
                 read_until=standing.read_until,
                 to_all=to_all,
+                ahead=sifted.ahead,
             )
             batches = len(records)
             records += map(self._letter, letters)
@@ -138,8 +140,11 @@ class Session:
                 self._checkpointed = at
             if not self._write(records, stop):
                 return False
-            self.marks.written(records=batches, flows=len(sifted.responses))
-            self._set_mark()
+            flows = len(sifted.responses) + len(sifted.ahead)
+            self.marks.written(records=batches, flows=flows)
+            if not standing.holes:
+                # A mark says that all flows up to some time stand before it.
+                self._set_mark()
             self._duplicates = self._by_time = 0
             self._state = state
             self._beat = at if to_all else self._beat
@@ -175,7 +180,7 @@ class Session:
             return
         try:
             # Now, when all that was sifted is written.
-            self.marks.set(checkpoints.ends(self.setup.log), self.windows.newest())
+            self.marks.set(checkpoints.ends(self.setup.log), self.windows)
         except port.Unavailable:
             log.debug("no mark", reason="the log is away")
 
@@ -187,6 +192,7 @@ class Session:
         setup.source.note(made)
         for node in made.nodes:
             node.known_by_time.CopyFrom(instants.timestamp(mark.newest.get(node.node, 0)))
+            node.ahead.extend(mark.ahead.get(node.node, ()))
         made.ClearField("scan_from")
         for number, offset in sorted(mark.offsets.items()):
             made.scan_from.add(partition=number, offset=offset)
@@ -241,12 +247,14 @@ class Session:
     ) -> None:
         metrics = self.setup.metrics
         metrics.transactions.inc()
-        metrics.flows.inc(len(sifted.responses))
+        metrics.flows.inc(len(sifted.responses) + len(sifted.ahead))
+        metrics.ahead.inc(len(sifted.ahead))
         metrics.rejected.inc(letters)
         metrics.state(state)
         metrics.away.set(len(standing.away))
-        if sifted.newest:
-            delay = self.setup.time.now() - sifted.newest / instants.SECOND
+        newest = max(sifted.newest if sifted.responses else 0, sifted.ahead_newest)
+        if newest:
+            delay = self.setup.time.now() - newest / instants.SECOND
             metrics.delay.observe(max(delay, 0.0))
         for gap in gaps:
             metrics.gaps.labels(node=gap.node, reason=gap.reason).inc()

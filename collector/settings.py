@@ -67,6 +67,11 @@ class CollectorSettings(Settings):
         description="The name that relay's certificate must carry, where it is not the address;"
         " such as ui.hubble-relay.cilium.io.",
     )
+    read_ahead: bool = Field(
+        default=True,
+        description="Whether to ask the nodes for their newest flows, beside the stream, when a"
+        " trickle of flows from many nodes would wait in relay's sorting.",
+    )
     batch_bytes: int = Field(
         default=256 * KIBIBYTE,
         ge=KIBIBYTE,

@@ -45,10 +45,14 @@ class Sifted:
     """Lost events that are new, by node; they are among the responses as well."""
     statuses: list[tuple[int, relay_pb2.NodeStatusEvent]] = field(default_factory=list)
     """What relay said of nodes, with its time."""
-    proofs: dict[str, int] = field(default_factory=dict)
-    """The time of the oldest known flow that came again, by node."""
+    proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The times of the oldest and the newest known flow that came again, by node."""
     newest: int = 0
-    """The time of the newest flow among the responses."""
+    """The time of the newest new flow that the stream brought."""
+    ahead: list[bytes] = field(default_factory=list)
+    """New as well, of those that were read beside the stream."""
+    ahead_newest: int = 0
+    """The time of the newest one of these."""
 
 
 class Sieve:
@@ -66,8 +70,12 @@ class Sieve:
         self._by_time = by_time
         self._redact = redact
 
-    def sift(self, raws: Iterable[bytes], *, now: int) -> Sifted:
-        """Sort out duplicates and what is rare. `now` is in nanoseconds since the epoch."""
+    def sift(self, raws: Iterable[bytes], *, now: int, ahead: Iterable[bytes] = ()) -> Sifted:
+        """Sort out duplicates and what is rare. `now` is in nanoseconds since the epoch.
+
+        Of what was read `ahead` of the stream only new flows are kept, and nothing follows from
+        them: the stream brings all again, in order.
+        """
         out = Sifted()
         parse = flows_pb2.ResponseHead.FromString
         windows = self.windows.by_node
@@ -92,6 +100,10 @@ class Sieve:
                 _again(out, node, flow)
                 continue
             recent.add(uuid)
+            if window.ahead and window.ahead.pop(uuid, 0):
+                # Written already, but only now is its node known to be read up to here.
+                last[node] = flow
+                continue
             if by_time and window.known_by_time and instants.of(flow.time) <= window.known_by_time:
                 out.duplicates += 1
                 out.duplicates_by_time += 1
@@ -102,9 +114,28 @@ class Sieve:
             last[node] = flow
             keep(raw)
         self._advance(last, out, limit=now + AHEAD)
+        self._sift_ahead(ahead, out, limit=now + AHEAD)
         if self._redact is not None:
             out.responses[:] = map(self._redact, out.responses)
+            out.ahead[:] = map(self._redact, out.ahead)
         return out
+
+    def _sift_ahead(self, raws: Iterable[bytes], out: Sifted, *, limit: int) -> None:
+        for raw in raws:
+            try:
+                head = flows_pb2.ResponseHead.FromString(raw)
+            except DecodeError:
+                continue
+            uuid, time = head.flow.uuid, instants.of(head.flow.time)
+            # What is rare the stream brings in its time.
+            if not uuid or len(raw) > LARGEST or time >= limit:
+                continue
+            window = self.windows.of(head.node_name)
+            if uuid in window.ahead or window.knows(uuid) or time <= window.known_by_time:
+                continue
+            window.ahead[uuid] = time
+            out.ahead.append(raw)
+            out.ahead_newest = max(out.ahead_newest, time)
 
     def _advance(self, last: dict[str, flows_pb2.FlowHead], out: Sifted, *, limit: int) -> None:
         # A node's flows come in its order, so its last one stands for all.
@@ -115,6 +146,8 @@ class Sieve:
                 if self._by_time:
                     window.newest = max(window.newest, time)
                 out.newest = max(out.newest, time)
+            if window.ahead:
+                window.settle()
             window.turn()
 
     def _rare(self, raw: bytes, head: flows_pb2.ResponseHead, out: Sifted) -> None:
@@ -166,6 +199,5 @@ def content_key(raw: bytes) -> str:
 def _again(out: Sifted, node: str, flow: flows_pb2.FlowHead) -> None:
     out.duplicates += 1
     time = instants.of(flow.time)
-    known = out.proofs.get(node)
-    if known is None or time < known:
-        out.proofs[node] = time
+    oldest, newest = out.proofs.get(node, (time, time))
+    out.proofs[node] = (min(oldest, time), max(newest, time))

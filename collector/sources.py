@@ -23,6 +23,8 @@ class Taken:
     """Responses as received, handed over as one list."""
 
     raws: Sequence[bytes] = ()
+    ahead: Sequence[bytes] = ()
+    """Responses that were read beside the stream, which brings them later."""
     letters: Sequence[Letter] = ()
     more: bool = False
     """Whether there is more to be taken at once."""
@@ -50,6 +52,8 @@ class Standing:
     gaps: Sequence[Gap] = ()
     checkpoint: bool = False
     """Whether a checkpoint belongs into the very next transaction."""
+    holes: bool = False
+    """Whether flows are still to come that are older than some that were read."""
 
 
 class Source(Protocol):

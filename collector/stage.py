@@ -107,7 +107,7 @@ class Stage:
         found = checkpoints.scan(setup.log, setup.cluster, checkpoint)
         marks = checkpoints.Marks()
         if checkpoint is None or found.cut:
-            marks.set(checkpoints.ends(setup.log), found.windows.newest())
+            marks.set(checkpoints.ends(setup.log), found.windows)
         else:
             marks.restart(checkpoint, found)
         packer = writing.Packer(

@@ -4,36 +4,49 @@ A flow is a duplicate only if its uuid is known. Relay may at any moment replay 
 stream's first `since` on, up to a whole ring of it, so a window holds at least a ring's worth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+from collector import instants
 
 DEFAULT_RING = 4095
 """Hubble's default; a node's true size comes from GetNodes."""
 LARGEST_RING = 65535
+SETTLED = 10 * instants.SECOND
+"""What is so much older than a node's newest flow the stream has brought, or never will."""
 
 
 class Window:
     """One node's. Plain attributes: the sieve reads them once or more a flow."""
 
-    __slots__ = ("known_by_time", "newest", "older", "recent", "ring")
+    __slots__ = ("ahead", "known_by_time", "newest", "older", "recent", "ring")
 
     def __init__(self, *, ring: int = LARGEST_RING) -> None:
         self.recent: set[str] = set()
         self.older: set[str] = set()
+        self.ahead: dict[str, int] = {}
+        """Times in nanoseconds by uuid: written, but not yet brought by the stream."""
         self.ring = ring
         """How many uuids are held at least; up to twice as many are."""
         self.newest = 0
-        """Nanoseconds: the time of the newest flow read."""
+        """Nanoseconds: the time of the newest flow that the stream brought."""
         self.known_by_time = 0
         """Nanoseconds: what is not younger was read before the uuids that are known here."""
 
     def knows(self, key: str) -> bool:
-        """Return whether this uuid was read."""
+        """Return whether the stream has brought this uuid."""
         return key in self.recent or key in self.older
 
     def turn(self) -> None:
         """Drop the older half once the younger one holds a whole ring."""
         if len(self.recent) > self.ring:
             self.older, self.recent = self.recent, set()
+
+    def settle(self, margin: int = SETTLED) -> None:
+        """Wait no longer for what the stream must have brought by now; its uuid stays known."""
+        passed = [key for key, time in self.ahead.items() if time <= self.newest - margin]
+        for key in passed:
+            del self.ahead[key]
+            self.recent.add(key)
 
 
 class Windows:
@@ -62,6 +75,10 @@ class Windows:
     def newest(self) -> dict[str, int]:
         """Return how far each node has been read. May be called from any thread."""
         return {node: window.newest for node, window in list(self.by_node.items())}
+
+    def ahead(self) -> Mapping[str, frozenset[str]]:
+        """Return the uuids that the stream has yet to bring, by node."""
+        return {node: frozenset(window.ahead) for node, window in self if window.ahead}
 
     def forget(self, node: str) -> None:
         """Drop what is known of a node that left the cluster."""

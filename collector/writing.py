@@ -39,8 +39,9 @@ class Packer:
         *,
         read_until: int,
         to_all: bool = False,
+        ahead: Sequence[bytes] = (),
     ) -> list[port.Outgoing]:
-        """Return records of about `batch_bytes`, at least one.
+        """Return records of about `batch_bytes`, at least one; those of `ahead` come first.
 
         All carry state and capture of `said`, the first one what else it says. Only the last of
         each partition says how far the stream was read, since the others have responses behind
@@ -49,6 +50,11 @@ class Packer:
         own = next(self._turn)
         batches = [self._batch(said, chunk) for chunk in self._chunks(responses)]
         batches = batches or [self._batch(said, ())]
+        early = [self._batch(said, chunk) for chunk in self._chunks(ahead)]
+        for batch in early:
+            batch.ahead = True
+        batches[0].MergeFrom(said)
+        batches = early + batches
         targets = [own] * len(batches)
         if to_all:
             others = [number for number in self.partitions if number != own]
@@ -60,7 +66,6 @@ class Packer:
             until = self._said_until if last[number] == index else before
             if until:
                 batch.read_until.CopyFrom(instants.timestamp(until))
-        batches[0].MergeFrom(said)
         return [
             port.Outgoing(
                 topic=topics.FLOWS.name, value=batch.SerializeToString(), partition=number

@@ -2,12 +2,11 @@
 
 import contextlib
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import prometheus_client
 
@@ -19,20 +18,9 @@ from schemas import topics
 from schemas.hubble import observer_pb2
 from schemas.messages import DeadLetter
 from schemas.picket.v1 import flows_pb2
+from tests.waiting import until as wait_for
 
 DEADLINE = 30.0
-
-
-T = TypeVar("T")
-
-
-def wait_for(condition: Callable[[], T], *, what: str = "", seconds: float = DEADLINE) -> T:
-    """Return the first true answer; fail when none comes in time."""
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, f"waited in vain for {what or condition}"
-        threading.Event().wait(0.02)
-    return found
 
 
 @dataclass(slots=True)
@@ -78,6 +66,14 @@ class Written:
 
     def checkpoint(self, cluster: str = "demo") -> flows_pb2.Checkpoint | None:
         return checkpoints.latest(self.log, cluster)
+
+    def arrivals(self) -> list[tuple[str, float]]:
+        """Return uuid and time of writing (seconds since the epoch) of each flow."""
+        return [
+            (flows_pb2.ResponseHead.FromString(raw).flow.uuid, record.timestamp / 1000)
+            for record in self._records(topics.FLOWS.name)
+            for raw in flows_pb2.FlowBatch.FromString(record.value or b"").responses
+        ]
 
     def _records(self, topic: str) -> list[port.Record]:
         reader = self.log.reader([topic])

@@ -60,6 +60,14 @@ class Observer(observer_pb2_grpc.ObserverServicer):
         self._generations: dict[str, int] = {}
         self._statuses: list[observer_pb2.GetFlowsResponse] = []
         self.is_relay = True
+        self.rate = 0.0
+        """Flows a second, as its status tells."""
+        self.readings = 0
+        """How often what the rings hold since some time was asked for, without following."""
+        self.failing = False
+        """Whether such a question gets an error."""
+        self.slow_before = 0
+        """Following streams that ask since before this (nanoseconds) bring nothing for now."""
 
     def node(self, name: str = "demo/n1", *, capacity: int | None = None) -> Node:
         with self.condition:
@@ -131,21 +139,39 @@ class Observer(observer_pb2_grpc.ObserverServicer):
                 ]
             )
 
+    def ServerStatus(self, request, context):
+        with self.condition:
+            return observer_pb2.ServerStatusResponse(
+                version="observer v0",
+                max_flows=sum(node.capacity for node in self.nodes.values()),
+                flows_rate=self.rate,
+            )
+
     def GetFlows(self, request, context):
         wanted = filters.Filters(tuple(request.whitelist), tuple(request.blacklist))
         if request.follow:
             yield from self._follow(request, wanted, context)
             return
         with self.condition:
+            if request.HasField("since"):
+                self.readings += 1
+                if self.failing:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "nothing but streams today")
             found = []
             for node in self.nodes.values():
                 if not node.connected:
                     continue
                 hits = [
-                    item for item in node.ring if _passes(item, wanted) and item.HasField("flow")
+                    item
+                    for item in node.ring
+                    if _passes(item, wanted)
+                    and item.HasField("flow")
+                    and instants.of(item.time) >= instants.of(request.since)
                 ]
                 count = int(request.number) or len(hits)
                 found += hits[:count] if request.first else hits[-count:]
+                # They pass every filter, and are not counted.
+                found += [item for item in node.ring if item.HasField("lost_events")]
         yield from found
 
     def _follow(self, request, wanted, context) -> Iterator[observer_pb2.GetFlowsResponse]:
@@ -183,6 +209,8 @@ class Observer(observer_pb2_grpc.ObserverServicer):
     def _read(self, attached, request, wanted) -> list[observer_pb2.GetFlowsResponse]:
         batch = []
         since = instants.of(request.since)
+        if since < self.slow_before:
+            return batch
         for node in self.nodes.values():
             generation = self._generations.get(node.name, 0)
             if generation < 0 or not node.connected or not node.attachable:

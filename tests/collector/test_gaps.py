@@ -94,6 +94,34 @@ def test_what_a_standby_saw_behind_a_gap_does_not_hide_it(log, relay):
     assert (start(gap), until(gap)) == (time_of(before[-1]), time_of(after[40]))
 
 
+def test_what_a_standby_saw_behind_a_hole_does_not_hide_it_from_the_next(log, relay):
+    """It took over and died before relay had brought what came before its own stream."""
+    written = harness.Written(log)
+    now = instants.of_seconds(time.time())
+    before = [builders.a_flow(at=now - 60 * instants.SECOND + index) for index in range(5)]
+    between = [builders.a_flow(at=now - 30 * instants.SECOND + index) for index in range(5)]
+    relay.emit(*before)
+    with harness.collecting(log, relay=relay.address):
+        harness.wait_for(lambda: len(written.uuids()) == 5)
+    relay.emit(*between)
+    active = log.consumer("picket-collector-demo", [topics.COLLECTOR.name])
+    harness.wait_for(lambda: active.poll(timeout=0.1) is not None and active.assignment())
+    relay.slow_before = now - 20 * instants.SECOND
+    sent = relay.sent
+    with harness.collecting(log, relay=relay.address):
+        harness.wait_for(lambda: relay.open_streams)
+        relay.emit(*(after := fresh(3)))
+        harness.wait_for(lambda: relay.sent >= sent + 3)
+        active.close()
+        harness.wait_for(lambda: len(written.uuids()) == 8)
+    relay.slow_before = 0
+    with harness.collecting(log, relay=relay.address):
+        harness.wait_for(lambda: len(written.uuids()) == 13)
+        harness.wait_for(lambda: not written.checkpoint().nodes[0].suspected)
+    assert written.counts() == {flow.uuid: 1 for flow in before + between + after}
+    assert not written.gaps()
+
+
 def test_a_suspicion_outlives_the_collector_that_had_it(log, relay, monkeypatch):
     """It is in the log before any flow that may stand behind the gap."""
     relay.node(capacity=10)

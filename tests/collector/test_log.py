@@ -7,7 +7,6 @@ from enum import Enum
 import pytest
 
 from bus import port
-from collector import relay_source
 from runtime.errors import UserError
 from schemas import topics
 from schemas.picket.v1 import flows_pb2
@@ -129,12 +128,11 @@ def test_a_full_buffer_makes_relay_wait(log, relay):
     assert set(written.counts().values()) == {1}
 
 
-def test_a_standby_bridges_what_the_rings_cannot(log, relay, monkeypatch):
+def test_a_standby_bridges_what_the_rings_cannot(log, relay):
     """Its stream was attached all along, so a tiny ring loses nothing at a takeover."""
     relay.node(capacity=5)
     active = log.consumer("picket-collector-demo", [topics.COLLECTOR.name])
     harness.wait_for(lambda: active.poll(timeout=0.1) is not None and active.assignment())
-    monkeypatch.setattr(relay_source, "STANDBY_SECONDS", 60.0)
     written = harness.Written(log)
     with harness.collecting(log, relay=relay.address):
         harness.wait_for(lambda: relay.open_streams == 1)

@@ -1,10 +1,11 @@
 """Flows of a living cluster reach the log once each, whatever breaks on the way."""
 
+import threading
 import time
 
 import pytest
 
-from collector import instants
+from collector import instants, relay_channel
 from schemas.hubble import flow_pb2
 from schemas.picket.v1 import flows_pb2
 from tests.collector import builders, harness
@@ -65,6 +66,29 @@ def test_a_new_collector_goes_on_where_the_last_one_stopped(log, relay):
             written.wait_for(len(flows))
     assert written.counts() == {flow.uuid: 1 for flow in flows}
     assert not written.gaps()
+
+
+def test_what_rings_held_before_the_first_start_is_read_however_slow_relay_is(
+    log, relay, monkeypatch
+):
+    """The standby's stream has brought newer flows before relay says which nodes there are."""
+    old = builders.a_flow(at=instants.of_seconds(time.time()) - 60 * instants.SECOND)
+    relay.emit(old, *(new := fresh(3)))
+    written = harness.Written(log)
+    asked = relay_channel.Relay.nodes
+    streams = []
+
+    def slowly(self):
+        if threading.current_thread().name == "relay stream":
+            streams.append(threading.current_thread())
+            if len(streams) > 1:
+                written.wait_for(3)
+        return asked(self)
+
+    monkeypatch.setattr(relay_channel.Relay, "nodes", slowly)
+    with harness.collecting(log, relay=relay.address):
+        written.wait_for(4)
+    assert written.counts() == {flow.uuid: 1 for flow in [old, *new]}
 
 
 def test_heartbeats_tell_how_far_the_stream_was_read(log, relay):

@@ -29,7 +29,7 @@ def test_a_known_uuid_is_a_duplicate_of_its_node_only():
     first = sifter.sift([raw(flow), raw(flow), raw(other)], now=NOW)
     assert first.responses == [raw(flow), raw(other)]
     assert (first.duplicates, first.duplicates_by_time) == (1, 0)
-    assert first.proofs == {"demo/n1": instants.of(flow.time)}
+    assert first.proofs == {"demo/n1": (instants.of(flow.time), instants.of(flow.time))}
     assert sifter.sift([raw(flow)], now=NOW).responses == []
 
 

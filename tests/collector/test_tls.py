@@ -3,11 +3,13 @@
 import grpc
 import pytest
 
+from collector import relay_secrets
 from collector.settings import CollectorSettings
 from runtime.errors import UserError
 from schemas.picket.v1 import flows_pb2
 from tests.collector import harness, observer
 from tests.collector.builders import fresh
+from tests.parts import certificates
 from tests.parts import relay as parts
 
 pytestmark = pytest.mark.slow
@@ -76,6 +78,40 @@ def test_a_file_that_is_no_certificate_is_a_users_error(log, tls, tmp_path):
     wrong.write_text("hello")
     with pytest.raises(UserError, match="is not a PEM file"):
         harness.collected(log, relay="127.0.0.1:1", tls=True, tls_ca_file=wrong)
+
+
+def test_what_files_hold_is_judged_before_it_is_used(tmp_path):
+    """In a few words, and without a key in any of them."""
+    first, second = certificates.Authority.new("a"), certificates.Authority.new("b")
+    pair, other = first.sign("x"), second.sign("x")
+
+    def problem(ca, certificate, key):
+        return relay_secrets.Secrets(ca, certificate, key).problem()
+
+    assert problem(first.pem, pair.certificate, pair.key) is None
+    assert problem(None, None, None) is None
+    assert problem(first.pem, pair.certificate, other.key) is not None
+    assert problem(first.pem[:100], None, None) == "the authorities are not whole"
+    assert problem(None, pair.certificate[:100], pair.key) == "the certificate is not whole"
+    assert problem(None, pair.certificate, pair.key[:100]) == "the key is not whole"
+    assert "PRIVATE" not in repr(relay_secrets.Secrets(first.pem, pair.certificate, pair.key))
+
+
+def test_without_a_certificate_of_its_own_nothing_expires(tmp_path, log):
+    """Where only relay shows one, no expiry is shown."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(certificates.Authority.new("a").pem)
+    with harness.collecting(log, relay="127.0.0.1:1", tls=True, tls_ca_file=ca) as run:
+        assert (
+            run.registry.get_sample_value(
+                "picket_collector_tls_certificate_seconds", {"target": "relay"}
+            )
+            is None
+        )
+    secrets = relay_secrets.read(
+        CollectorSettings.model_validate({"relay": "a:1", "tls": True, "tls_ca_file": ca})
+    )
+    assert secrets.validity() is None
 
 
 @pytest.mark.parametrize(

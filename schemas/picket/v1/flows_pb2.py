@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dschemas/picket/v1/flows.proto\x12\tpicket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x02\n\tFlowBatch\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x11\n\tresponses\x18\x02 \x03(\x0c\x12\x1c\n\x04gaps\x18\x03 \x03(\x0b\x32\x0e.picket.v1.Gap\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.picket.v1.StreamState\x12.\n\nread_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05tries\x18\x06 \x01(\r\x12\'\n\x03\x64ue\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduplicates\x18\x08 \x01(\x04\x12\x1a\n\x12\x64uplicates_by_time\x18\t \x01(\x04\x12\x12\n\nnodes_away\x18\n \x03(\t\x12\x0f\n\x07\x63\x61pture\x18\x0b \x01(\t\"x\n\x03Gap\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf8\x01\n\nCheckpoint\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.picket.v1.NodeWatermark\x12-\n\tscan_from\x18\x04 \x03(\x0b\x32\x1a.picket.v1.PartitionOffset\x12.\n\nwritten_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x63\x61ptures\x18\x06 \x03(\x0b\x32\x1a.picket.v1.CapturePosition\x12\x0e\n\x06writer\x18\x07 \x01(\t\"\xbf\x01\n\rNodeWatermark\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06newest\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rknown_by_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nseen_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsuspected\x18\x05 \x01(\x08\"4\n\x0fPartitionOffset\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"a\n\x0f\x43\x61pturePosition\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x01(\x03\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\"\x9a\x01\n\x0cResponseHead\x12!\n\x04\x66low\x18\x01 \x01(\x0b\x32\x13.picket.v1.FlowHead\x12\x13\n\x0bnode_status\x18\x02 \x01(\x0c\x12\x13\n\x0blost_events\x18\x03 \x01(\x0c\x12\x12\n\tnode_name\x18\xe8\x07 \x01(\t\x12)\n\x04time\x18\xe9\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x08\x46lowHead\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04uuid\x18\" \x01(\t*\\\n\x0bStreamState\x12\x1c\n\x18STREAM_STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04LIVE\x10\x01\x12\x0f\n\x0b\x43\x41TCHING_UP\x10\x02\x12\t\n\x05\x42LIND\x10\x03\x12\t\n\x05\x45NDED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dschemas/picket/v1/flows.proto\x12\tpicket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x02\n\tFlowBatch\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x11\n\tresponses\x18\x02 \x03(\x0c\x12\x1c\n\x04gaps\x18\x03 \x03(\x0b\x32\x0e.picket.v1.Gap\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.picket.v1.StreamState\x12.\n\nread_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05tries\x18\x06 \x01(\r\x12\'\n\x03\x64ue\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nduplicates\x18\x08 \x01(\x04\x12\x1a\n\x12\x64uplicates_by_time\x18\t \x01(\x04\x12\x12\n\nnodes_away\x18\n \x03(\t\x12\x0f\n\x07\x63\x61pture\x18\x0b \x01(\t\x12\r\n\x05\x61head\x18\x0c \x01(\x08\"x\n\x03Gap\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf8\x01\n\nCheckpoint\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.picket.v1.NodeWatermark\x12-\n\tscan_from\x18\x04 \x03(\x0b\x32\x1a.picket.v1.PartitionOffset\x12.\n\nwritten_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x63\x61ptures\x18\x06 \x03(\x0b\x32\x1a.picket.v1.CapturePosition\x12\x0e\n\x06writer\x18\x07 \x01(\t\"\xce\x01\n\rNodeWatermark\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06newest\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rknown_by_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nseen_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsuspected\x18\x05 \x01(\x08\x12\r\n\x05\x61head\x18\x06 \x03(\t\"4\n\x0fPartitionOffset\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"a\n\x0f\x43\x61pturePosition\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x01(\x03\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\"\x9a\x01\n\x0cResponseHead\x12!\n\x04\x66low\x18\x01 \x01(\x0b\x32\x13.picket.v1.FlowHead\x12\x13\n\x0bnode_status\x18\x02 \x01(\x0c\x12\x13\n\x0blost_events\x18\x03 \x01(\x0c\x12\x12\n\tnode_name\x18\xe8\x07 \x01(\t\x12)\n\x04time\x18\xe9\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x08\x46lowHead\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04uuid\x18\" \x01(\t*\\\n\x0bStreamState\x12\x1c\n\x18STREAM_STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04LIVE\x10\x01\x12\x0f\n\x0b\x43\x41TCHING_UP\x10\x02\x12\t\n\x05\x42LIND\x10\x03\x12\t\n\x05\x45NDED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.picket.v1.flows_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMSTATE']._serialized_start=1330
-  _globals['_STREAMSTATE']._serialized_end=1422
+  _globals['_STREAMSTATE']._serialized_start=1360
+  _globals['_STREAMSTATE']._serialized_end=1452
   _globals['_FLOWBATCH']._serialized_start=78
-  _globals['_FLOWBATCH']._serialized_end=383
-  _globals['_GAP']._serialized_start=385
-  _globals['_GAP']._serialized_end=505
-  _globals['_CHECKPOINT']._serialized_start=508
-  _globals['_CHECKPOINT']._serialized_end=756
-  _globals['_NODEWATERMARK']._serialized_start=759
-  _globals['_NODEWATERMARK']._serialized_end=950
-  _globals['_PARTITIONOFFSET']._serialized_start=952
-  _globals['_PARTITIONOFFSET']._serialized_end=1004
-  _globals['_CAPTUREPOSITION']._serialized_start=1006
-  _globals['_CAPTUREPOSITION']._serialized_end=1103
-  _globals['_RESPONSEHEAD']._serialized_start=1106
-  _globals['_RESPONSEHEAD']._serialized_end=1260
-  _globals['_FLOWHEAD']._serialized_start=1262
-  _globals['_FLOWHEAD']._serialized_end=1328
+  _globals['_FLOWBATCH']._serialized_end=398
+  _globals['_GAP']._serialized_start=400
+  _globals['_GAP']._serialized_end=520
+  _globals['_CHECKPOINT']._serialized_start=523
+  _globals['_CHECKPOINT']._serialized_end=771
+  _globals['_NODEWATERMARK']._serialized_start=774
+  _globals['_NODEWATERMARK']._serialized_end=980
+  _globals['_PARTITIONOFFSET']._serialized_start=982
+  _globals['_PARTITIONOFFSET']._serialized_end=1034
+  _globals['_CAPTUREPOSITION']._serialized_start=1036
+  _globals['_CAPTUREPOSITION']._serialized_end=1133
+  _globals['_RESPONSEHEAD']._serialized_start=1136
+  _globals['_RESPONSEHEAD']._serialized_end=1290
+  _globals['_FLOWHEAD']._serialized_start=1292
+  _globals['_FLOWHEAD']._serialized_end=1358
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ BLIND: StreamState
 ENDED: StreamState
 
 class FlowBatch(_message.Message):
-    __slots__ = ("cluster", "responses", "gaps", "state", "read_until", "tries", "due", "duplicates", "duplicates_by_time", "nodes_away", "capture")
+    __slots__ = ("cluster", "responses", "gaps", "state", "read_until", "tries", "due", "duplicates", "duplicates_by_time", "nodes_away", "capture", "ahead")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     RESPONSES_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class FlowBatch(_message.Message):
     DUPLICATES_BY_TIME_FIELD_NUMBER: _ClassVar[int]
     NODES_AWAY_FIELD_NUMBER: _ClassVar[int]
     CAPTURE_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     responses: _containers.RepeatedScalarFieldContainer[bytes]
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
@@ -47,7 +48,8 @@ class FlowBatch(_message.Message):
     duplicates_by_time: int
     nodes_away: _containers.RepeatedScalarFieldContainer[str]
     capture: str
-    def __init__(self, cluster: _Optional[str] = ..., responses: _Optional[_Iterable[bytes]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., state: _Optional[_Union[StreamState, str]] = ..., read_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tries: _Optional[int] = ..., due: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duplicates: _Optional[int] = ..., duplicates_by_time: _Optional[int] = ..., nodes_away: _Optional[_Iterable[str]] = ..., capture: _Optional[str] = ...) -> None: ...
+    ahead: bool
+    def __init__(self, cluster: _Optional[str] = ..., responses: _Optional[_Iterable[bytes]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., state: _Optional[_Union[StreamState, str]] = ..., read_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tries: _Optional[int] = ..., due: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duplicates: _Optional[int] = ..., duplicates_by_time: _Optional[int] = ..., nodes_away: _Optional[_Iterable[str]] = ..., capture: _Optional[str] = ..., ahead: _Optional[bool] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("node", "until", "reason")
@@ -79,18 +81,20 @@ class Checkpoint(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., cluster_uid: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[NodeWatermark, _Mapping]]] = ..., scan_from: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ..., written_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captures: _Optional[_Iterable[_Union[CapturePosition, _Mapping]]] = ..., writer: _Optional[str] = ...) -> None: ...
 
 class NodeWatermark(_message.Message):
-    __slots__ = ("node", "newest", "known_by_time", "seen_until", "suspected")
+    __slots__ = ("node", "newest", "known_by_time", "seen_until", "suspected", "ahead")
     NODE_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
     KNOWN_BY_TIME_FIELD_NUMBER: _ClassVar[int]
     SEEN_UNTIL_FIELD_NUMBER: _ClassVar[int]
     SUSPECTED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     node: str
     newest: _timestamp_pb2.Timestamp
     known_by_time: _timestamp_pb2.Timestamp
     seen_until: _timestamp_pb2.Timestamp
     suspected: bool
-    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., known_by_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., suspected: _Optional[bool] = ...) -> None: ...
+    ahead: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., newest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., known_by_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seen_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., suspected: _Optional[bool] = ..., ahead: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PartitionOffset(_message.Message):
     __slots__ = ("partition", "offset")
