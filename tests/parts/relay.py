@@ -87,8 +87,8 @@ class Relay:
     tls: Tls | None = None
     retry_seconds: float = 1.0
     """Before relay asks a lost peer service again (its own default: 30 s)."""
-    port: int = field(default_factory=ports.free)
-    health_port: int = field(default_factory=ports.free)
+    port: int = field(default_factory=ports.steady)
+    health_port: int = field(default_factory=ports.steady)
     _guardian: subprocess.Popen[bytes] | None = None
 
     @property

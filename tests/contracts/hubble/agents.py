@@ -1,6 +1,6 @@
 """The nodes that the contract is held against: each can make flows happen, and be asked.
 
-A further kind, such as a real agent, is a class with these methods and a line in conftest.py.
+A further kind is a class with these methods and a line in conftest.py.
 """
 
 import base64
@@ -13,8 +13,12 @@ from typing import Protocol
 
 import grpc
 
+from schemas.hubble import flow_pb2
+from tests import waiting
 from tests.contracts.hubble.reading import Client
 from tests.parts import nodes, ports, relay
+from tests.parts.cilium import pods, standard
+from tests.parts.cilium.cluster import Cluster
 from tests.parts.synthetic import events, kinds, mix
 
 
@@ -139,6 +143,47 @@ class Reference:
         assert self._process.stdout.readline() == b"ok\n"
 
 
+class Real:
+    """A node of the real cluster: denied is what its name server calls at the backend."""
+
+    POLICY = "backend-ingress"
+    CALL_SECONDS = 0.05
+    """Less than a second, after which the packet would be sent again."""
+
+    def __init__(self, cluster: Cluster, cast: standard.Cast, channel: grpc.Channel) -> None:
+        self._cluster, self._cast = cluster, cast
+        self._node = cast.backend.node
+        self.client = Client(channel)
+        self.name = f"{cluster.name}/{self._node.name}"
+
+    def happen(self, times: int = 1) -> None:
+        caller, called = self._cast.coredns, self._cast.backend
+        calls = [caller.connect(called.ip, 8080, timeout=self.CALL_SECONDS) for _ in range(times)]
+        assert {call.error for call in calls} == {"timed out"}
+        told = flow_pb2.FlowFilter(
+            source_port=[str(call.port) for call in calls],
+            event_type=[flow_pb2.EventTypeFilter(type=number) for number in (1, 5)],
+        )
+
+        def all_told() -> bool:
+            self.nudge()
+            return len(self.client.flows(first=True, whitelist=[told])) == 2 * times
+
+        waiting.until(all_told, what="the denied calls")
+
+    def nudge(self) -> None:
+        before = self.client.status().seen_flows
+        self._node.host.udp(self._cast.coredns.ip, pods.DISCARD, timeout=0)
+        waiting.until(lambda: self.client.status().seen_flows > before, what="an event")
+
+    def restart(self) -> None:
+        self._cluster.stop_agent(self._node.name, kill=True)
+        self._cluster.start_agent(self._node.name)
+        waiting.until(lambda: self._node.realizes(1), what="endpoints", despite=(OSError,))
+        self.nudge()
+        self.nudge()
+
+
 @contextlib.contextmanager
 def synthetic(*, capacity: int = 4095, seeded: bool = True) -> Iterator[Synthetic]:
     """Run one synthetic node; `seeded`: its ring has two events to begin with."""
@@ -158,3 +203,17 @@ def reference(*, capacity: int = 4095, seeded: bool = True) -> Iterator[Referenc
         yield running
     finally:
         running.close()
+
+
+@contextlib.contextmanager
+def real(cluster: Cluster, cast: standard.Cast) -> Iterator[Real]:
+    """Have a policy in force at a node of the real cluster."""
+    denying = [each for each in standard.policies() if each["metadata"]["name"] == Real.POLICY]
+    with (
+        cluster.enforced(denying),
+        grpc.insecure_channel(cast.backend.node.observer) as channel,
+    ):
+        agent = Real(cluster, cast, channel)
+        # Its ring is to hold what the contract's tests have happen, and nothing of before.
+        agent.restart()
+        yield agent

@@ -1,0 +1,1 @@
+"""A real Cilium with eBPF on nodes that are network namespaces of this machine, with relay."""
