@@ -12,25 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import kinds, manifests, plan
+from agent.source import Problem
 from schemas import messages
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something a person has to mend; equal problems need to be told once only."""
-
-    path: str
-    line: int | None
-    reason: str
-    content: bytes = field(repr=False, compare=False, default=b"")
-    digest: str = ""
-
-    @property
-    def where(self) -> str:
-        """Return `file:line` for people."""
-        return f"{self.path}:{self.line}" if self.line else self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +111,7 @@ def _contents(name: str, content: bytes) -> manifests.Contents | Problem:
 def _snapshot(readings: Mapping[str, manifests.Contents | Problem]) -> Snapshot:
     objects: dict[kinds.Identity, plan.Wanted] = {}
     problems: list[Problem] = []
+    places: dict[kinds.Identity, str] = {}
     held: set[kinds.Identity] = set()
     ignored: Counter[str] = Counter()
     for path, contents in readings.items():
@@ -134,17 +120,18 @@ def _snapshot(readings: Mapping[str, manifests.Contents | Problem]) -> Snapshot:
             continue
         ignored.update(contents.ignored)
         for document in contents.documents:
-            first = objects.get(document.identity)
-            if first is not None:
+            where = places.setdefault(document.identity, f"{path}:{document.line}")
+            if document.identity in objects:
                 held.add(document.identity)
-                where = f"{first.provenance.path}:{first.provenance.line}"
                 reason = f"{document.identity} stands in {where} as well; keep one of them"
                 problems.append(Problem(path=path, line=document.line, reason=reason))
                 continue
             objects[document.identity] = plan.Wanted(
                 manifest=document.manifest,
+                meaning=document.meaning,
                 provenance=messages.Provenance(path=path, line=document.line),
                 changed_at=document.changed_at,
+                created_at=document.created_at,
             )
     return Snapshot(
         objects={identity: want for identity, want in objects.items() if identity not in held},

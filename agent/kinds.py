@@ -33,6 +33,7 @@ _GROUP = {
     "AgentOptions": "picket.dev",
 }
 KINDS = frozenset(_NAMESPACED)
+POLICIES = frozenset(kind for kind in KINDS if kind.endswith("NetworkPolicy"))
 
 
 @dataclass(frozen=True, slots=True, order=True)

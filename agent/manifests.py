@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from agent import kinds
+from agent import kinds, versions
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_VALUES = 2_000_000
@@ -39,8 +39,12 @@ class Document:
     manifest: dict[str, Any]
     """As in the file, with its namespace filled in and without managedFields."""
     line: int
+    meaning: bytes
+    """See versions.meaning."""
     changed_at: datetime | None
     """The newest change that managedFields tell of."""
+    created_at: datetime | None
+    """Its creationTimestamp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,34 +182,12 @@ def _document(manifest: dict[str, Any], line: int) -> Document:
         json.dumps(manifest, allow_nan=False)
     except ValueError:
         raise Unreadable(f"{kind} {name} holds a number that JSON has not", line=line) from None
+    published = {**manifest, "metadata": kept}
     return Document(
         identity=kinds.Identity(kind, namespace, name),
-        manifest={**manifest, "metadata": kept},
+        manifest=published,
         line=line,
-        changed_at=_newest_change(metadata.get("managedFields")),
+        meaning=versions.meaning(published),
+        changed_at=versions.changed_at(metadata),
+        created_at=versions.created_at(metadata),
     )
-
-
-def _newest_change(entries: object) -> datetime | None:
-    """Return the newest time in managedFields; writing the status changes no meaning."""
-    if not isinstance(entries, list):
-        return None
-    times = [
-        parsed
-        for entry in entries
-        if isinstance(entry, dict)
-        and entry.get("subresource") != "status"
-        and (parsed := parse_time(entry.get("time"))) is not None
-    ]
-    return max(times, default=None)
-
-
-def parse_time(value: object) -> datetime | None:
-    """Return an RFC 3339 time as an aware datetime, or None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -34,6 +34,12 @@ class Metrics:
             ["cluster", "what"],
             registry=registry,
         )
+        self.requests = prometheus_client.Counter(
+            "picket_agent_requests",
+            "Lists (by page) and watches asked of the API server",
+            ["cluster", "kind", "verb"],
+            registry=registry,
+        )
         self.active = prometheus_client.Gauge(
             "picket_agent_active",
             "1 while this agent publishes, 0 while it stands by",

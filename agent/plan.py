@@ -1,18 +1,21 @@
-"""What to publish so that picket.policies says what the folder says. Pure.
+"""What to publish so that picket.policies says what the source says. Pure.
 
 The rules of time: the first known version of an object holds for ever, or from its
-creationTimestamp; a later one from the newest change that its managedFields tell of, else from now.
-An object that comes back after it was deleted is a later version: it did not hold in between.
+creationTimestamp; a later one from the newest change that its managedFields tell of, else from when
+it was seen. An object that comes back after it was deleted is a later version: it did not hold in
+between.
+
+The cost is that of the news: what did not change is not looked at, unless a whole reading says what
+there is no longer.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agent import kinds, manifests
+from agent import kinds
 from schemas import messages
 
 OVERHEAD_BYTES = 16 * 1024
@@ -21,21 +24,69 @@ OVERHEAD_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """An object as the folder has it."""
+    """An object as its source has it."""
 
     manifest: dict[str, Any]
-    provenance: messages.Provenance
+    meaning: bytes
+    """See versions.meaning."""
+    provenance: messages.Provenance | None = None
     changed_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object was seen as it is now, or seen to be gone (None)."""
+
+    identity: kinds.Identity
+    want: Wanted | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What the topic says of one cluster."""
+class Whole:
+    """All there is of some kinds was told: whatever else is known of them is gone."""
 
-    objects: Mapping[kinds.Identity, messages.PolicyObject]
-    gone: AbstractSet[kinds.Identity] = frozenset()
+    present: AbstractSet[kinds.Identity]
+    at: datetime
+    kinds: AbstractSet[str] | None = None
+    """None: all kinds."""
+    held_paths: AbstractSet[str] = frozenset()
+    """Files that cannot be read now: what is known of them stays as it is."""
+
+
+News = Change | Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the topic says of one object, as far as it is needed to tell news from old."""
+
+    since: datetime | None
+    meaning: bytes
+    provenance: messages.Provenance | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What the topic says of one cluster. Changes only by `take`."""
+
+    objects: dict[kinds.Identity, Entry] = field(default_factory=dict)
+    gone: set[kinds.Identity] = field(default_factory=set)
     """Deleted, as far as the log still tells."""
     synced: messages.Synced | None = None
+
+    def take(self, made: "Plan") -> None:
+        """Say what the topic says once that plan is written."""
+        for identity, entry in made.entries.items():
+            if entry is None:
+                # It may have come and gone within one plan.
+                self.objects.pop(identity, None)
+                self.gone.add(identity)
+            else:
+                self.objects[identity] = entry
+                self.gone.discard(identity)
+        self.synced = made.synced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +102,22 @@ class TooLarge:
     """An object that no record can carry; what was known of it stays in force."""
 
     identity: kinds.Identity
-    provenance: messages.Provenance
+    provenance: messages.Provenance | None
     size: int
     limit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to write, in this order, and what the topic says once it is written."""
+    """What to write, in this order, and what that makes of what is known."""
 
     publications: tuple[Publication, ...]
     rejected: tuple[TooLarge, ...]
-    after: Known
+    settled: AbstractSet[kinds.Identity]
+    """The objects of the news that are, or need not be, published."""
+    entries: Mapping[kinds.Identity, Entry | None]
+    """What is another thing than before; None is gone."""
+    synced: messages.Synced | None
     changed: int
     deleted: int
 
@@ -72,104 +127,142 @@ def make(
     cluster: str,
     cluster_uid: str,
     known: Known,
-    wanted: Mapping[kinds.Identity, Wanted],
-    held_paths: AbstractSet[str],
-    held: AbstractSet[kinds.Identity],
+    news: Iterable[News],
+    complete: bool,
     now: datetime,
     max_bytes: int,
 ) -> Plan:
-    """Return what to publish.
+    """Return what to publish of these news, which are taken in order. Changes nothing.
 
-    What is known of `held_paths` (files that cannot be read now) and of `held` (objects that stand
-    in two files) stays as it is. The marker is written where it is missing or says another number.
+    Where the source is `complete`, the marker is written if it is missing or says another number.
     """
-    publications: list[Publication] = []
-    rejected: list[TooLarge] = []
-    objects = dict(known.objects)
-    gone = set(known.gone)
-    changed = deleted = 0
-    for identity, want in sorted(wanted.items()):
-        entry = _version(cluster, identity, want, known, now)
-        if entry == objects.get(identity):
-            continue
-        value = entry.model_dump_json().encode()
-        if len(value) > max_bytes - OVERHEAD_BYTES:
-            rejected.append(
-                TooLarge(
-                    identity=identity,
-                    provenance=want.provenance,
-                    size=len(value),
-                    limit=max_bytes - OVERHEAD_BYTES,
-                )
+    draft = _Draft(cluster, known, max_bytes - OVERHEAD_BYTES)
+    for item in news:
+        if isinstance(item, Whole):
+            for identity in sorted(draft.left_out_by(item)):
+                draft.delete(identity, item.at)
+        elif item.want is None:
+            draft.delete(item.identity, item.at)
+        else:
+            draft.put(item.identity, item.want, item.at)
+    return draft.finish(cluster_uid, now, complete=complete)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making: what is known, with what was decided laid over it."""
+
+    cluster: str
+    known: Known
+    limit: int
+    publications: list[Publication] = field(default_factory=list)
+    rejected: dict[kinds.Identity, TooLarge] = field(default_factory=dict)
+    settled: set[kinds.Identity] = field(default_factory=set)
+    entries: dict[kinds.Identity, Entry | None] = field(default_factory=dict)
+    changed: int = 0
+    deleted: int = 0
+    growth: int = 0
+
+    def entry(self, identity: kinds.Identity) -> Entry | None:
+        if identity in self.entries:
+            return self.entries[identity]
+        return self.known.objects.get(identity)
+
+    def left_out_by(self, whole: Whole) -> Iterator[kinds.Identity]:
+        for identity in {**self.known.objects, **self.entries}:
+            if whole.kinds is not None and identity.kind not in whole.kinds:
+                continue
+            entry = self.entry(identity)
+            if entry is None or identity in whole.present:
+                continue
+            path = entry.provenance.path if entry.provenance else ""
+            if path not in whole.held_paths:
+                yield identity
+
+    def put(self, identity: kinds.Identity, want: Wanted, at: datetime) -> None:
+        before = self.entry(identity)
+        entry = self._version(identity, want, before, at)
+        if entry == before:
+            self._settle(identity)
+            return
+        message = messages.PolicyObject(
+            cluster=self.cluster,
+            since=entry.since,
+            manifest=want.manifest,
+            provenance=want.provenance,
+        )
+        value = message.model_dump_json().encode()
+        if len(value) > self.limit:
+            self.settled.discard(identity)
+            self.rejected[identity] = TooLarge(
+                identity=identity, provenance=want.provenance, size=len(value), limit=self.limit
             )
-            continue
-        publications.append(Publication(key=identity.key(cluster), value=value))
-        objects[identity] = entry
-        gone.discard(identity)
-        changed += 1
-    for identity, entry in sorted(known.objects.items(), key=lambda item: item[0]):
-        path = entry.provenance.path if entry.provenance else ""
-        if identity in wanted or identity in held or path in held_paths:
-            continue
-        notice = messages.PolicyDeleted(cluster=cluster, at=now)
-        key = identity.key(cluster)
-        publications.append(Publication(key=key, value=notice.model_dump_json().encode()))
-        publications.append(Publication(key=key, value=None))
-        del objects[identity]
-        gone.add(identity)
-        deleted += 1
-    synced = known.synced
-    if synced is None or (synced.objects, synced.cluster_uid) != (len(objects), cluster_uid):
-        synced = messages.Synced(
-            cluster=cluster, cluster_uid=cluster_uid, at=now, objects=len(objects)
+            return
+        self._settle(identity)
+        self.publications.append(Publication(key=identity.key(self.cluster), value=value))
+        self.entries[identity] = entry
+        self.changed += 1
+        self.growth += before is None
+
+    def delete(self, identity: kinds.Identity, at: datetime) -> None:
+        self._settle(identity)
+        if self.entry(identity) is None:
+            return
+        notice = messages.PolicyDeleted(cluster=self.cluster, at=at)
+        key = identity.key(self.cluster)
+        self.publications += (
+            Publication(key=key, value=notice.model_dump_json().encode()),
+            Publication(key=key, value=None),
         )
-        publications.append(
-            Publication(key=kinds.synced_key(cluster), value=synced.model_dump_json().encode())
+        self.entries[identity] = None
+        self.deleted += 1
+        self.growth -= 1
+
+    def finish(self, cluster_uid: str, now: datetime, *, complete: bool) -> Plan:
+        synced = self.known.synced
+        count = len(self.known.objects) + self.growth
+        if complete and (
+            synced is None or (synced.objects, synced.cluster_uid) != (count, cluster_uid)
+        ):
+            synced = messages.Synced(
+                cluster=self.cluster, cluster_uid=cluster_uid, at=now, objects=count
+            )
+            key = kinds.synced_key(self.cluster)
+            value = synced.model_dump_json().encode()
+            self.publications.append(Publication(key=key, value=value))
+        return Plan(
+            publications=tuple(self.publications),
+            rejected=tuple(self.rejected.values()),
+            settled=frozenset(self.settled),
+            entries=self.entries,
+            synced=synced,
+            changed=self.changed,
+            deleted=self.deleted,
         )
-    return Plan(
-        publications=tuple(publications),
-        rejected=tuple(rejected),
-        after=Known(objects=objects, gone=frozenset(gone), synced=synced),
-        changed=changed,
-        deleted=deleted,
-    )
 
+    def _settle(self, identity: kinds.Identity) -> None:
+        self.settled.add(identity)
+        self.rejected.pop(identity, None)
 
-def _version(
-    cluster: str, identity: kinds.Identity, want: Wanted, known: Known, now: datetime
-) -> messages.PolicyObject:
-    before = known.objects.get(identity)
-    if before is not None and _meaning(before.manifest) == _meaning(want.manifest):
-        since = before.since
-        manifest = before.manifest
-    else:
-        since = _since(want, before=before, returned=identity in known.gone, now=now)
-        manifest = want.manifest
-    return messages.PolicyObject(
-        cluster=cluster, since=since, manifest=manifest, provenance=want.provenance
-    )
+    def _version(
+        self, identity: kinds.Identity, want: Wanted, before: Entry | None, at: datetime
+    ) -> Entry:
+        if before is not None and before.meaning == want.meaning:
+            since = before.since
+        else:
+            since = self._since(identity, want, before, at)
+        return Entry(since=since, meaning=want.meaning, provenance=want.provenance)
 
-
-def _since(
-    want: Wanted, *, before: messages.PolicyObject | None, returned: bool, now: datetime
-) -> datetime | None:
-    created = manifests.parse_time(want.manifest["metadata"].get("creationTimestamp"))
-    if before is None and not returned:
-        return created
-    earlier = before.since if before is not None else None
-    for moment in (want.changed_at, created if returned else None):
-        # A time no newer than the version it replaces was copied along with the file.
-        if moment is not None and (earlier is None or moment > earlier):
-            return moment
-    return now
-
-
-def _meaning(manifest: Mapping[str, Any]) -> str:
-    """Return what of a manifest makes another version of it: not its status or its bookkeeping."""
-    metadata = {
-        key: value
-        for key, value in manifest.get("metadata", {}).items()
-        if key not in {"resourceVersion", "generation", "managedFields"}
-    }
-    rest = {key: value for key, value in manifest.items() if key not in {"status", "metadata"}}
-    return json.dumps({**rest, "metadata": metadata}, sort_keys=True)
+    def _since(
+        self, identity: kinds.Identity, want: Wanted, before: Entry | None, at: datetime
+    ) -> datetime | None:
+        returned = before is None and (identity in self.entries or identity in self.known.gone)
+        if before is None and not returned:
+            return want.created_at
+        earlier = before.since if before is not None else None
+        for moment in (want.changed_at, want.created_at if returned else None):
+            # A time no newer than the version it replaces was copied along with a file, or is of
+            # the same second: the API server's times are whole seconds.
+            if moment is not None and (earlier is None or moment > earlier):
+                return moment
+        return at

@@ -1,15 +1,14 @@
-"""Keeps picket.policies in step with a folder, while this agent holds the cluster's lease."""
+"""Keeps picket.policies in step with a source, while this agent holds the cluster's lease."""
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
-import watchfiles
 
-from agent import folder, kinds, metrics, plan, table
+from agent import kinds, metrics, plan, table
+from agent.source import Problem, Reading, Source
 from bus import port
 from runtime import clock as clocks
 from runtime import deadletters
@@ -24,35 +23,41 @@ BATCH_BYTES = 8 * 1024 * 1024
 BATCH_RECORDS = 500
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
-QUIET_MILLISECONDS = 200
-"""A folder is read once nothing has changed for so long: half-written files stay unseen."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Publisher:
-    """One cluster's folder on its way to the topic. `run` belongs to one thread."""
+    """One cluster's objects on their way to the topic. `run` belongs to one thread."""
 
     bus: port.Log
     cluster: str
-    source: folder.Folder
-    rescan_seconds: float
+    source: Source
     metrics: metrics.Metrics
     clock: clocks.Clock = clocks.SYSTEM
     _producer: port.Producer | None = None
     _known: plan.Known | None = None
-    _watch: Iterator[set[watchfiles.main.FileChange]] | None = None
-    _told: frozenset[folder.Problem] = frozenset()
-    _next_pass: float = 0.0
+    _unwritten: Reading | None = None
+    """A reading that the log did not take for sure: a source tells nothing twice."""
+    _told: frozenset[Problem] = frozenset()
+    _rejected: dict[kinds.Identity, Problem] = field(default_factory=dict)
+    _by_kind: Counter[str] = field(default_factory=Counter)
+    _next_poll: float = float("-inf")
     _retry: float = FIRST_RETRY_SECONDS
-    _trouble: str | None = "has not read the folder yet"
+    _trouble: str | None = None
+    _complete: bool = False
+    _active: bool = False
+    """Whether the source is being read."""
     _standby: bool = False
 
     def problem(self) -> str | None:
         """Return why this agent is not ready, for the health port; standing by is ready."""
-        return None if self._standby else self._trouble
+        if self._standby:
+            return None
+        trouble = self._trouble or self.source.problem()
+        return trouble or (None if self._complete else "has not read all policies yet")
 
     def run(self, stop: threading.Event) -> None:
-        """Hold the lease and publish until stopped."""
+        """Hold the lease and publish until stopped. Raises UserError."""
         lease: port.Consumer | None = None
         try:
             while not stop.is_set():
@@ -61,101 +66,91 @@ class Publisher:
                         f"picket-{STAGE}-{self.cluster}", [topics.POLICIES.name]
                     )
                     while not stop.is_set():
-                        self._turn(lease)
-                        self._wait(stop)
+                        self._turn(lease, stop)
                 except (port.Unavailable, port.Fenced) as error:
                     self._trouble = f"the log is away: {error}"
                     log.warning("the log is away", reason=str(error), retry_in=self._retry)
-                    self._forget()
+                    self._let_go()
                     if lease is not None and isinstance(error, port.Unavailable):
                         lease.close()
                         lease = None
                     stop.wait(self._retry)
                     self._retry = min(self._retry * 2, LAST_RETRY_SECONDS)
         finally:
-            self._forget()
+            self.source.pause()
+            self._let_go()
             if lease is not None:
                 lease.close()
 
-    def _turn(self, lease: port.Consumer) -> None:
-        """Renew the lease, and do one pass where it is held and one is due."""
-        if not _holds(lease):
-            if not self._standby:
-                log.info("standing by: another agent is at work", cluster=self.cluster)
-            self._standby = True
-            self.metrics.active.labels(self.cluster).set(0)
-            self._forget()
-            return
-        self._standby = False
-        self.metrics.active.labels(self.cluster).set(1)
-        if self._known is None or self.clock.monotonic() >= self._next_pass:
-            self._pass()
-            self._next_pass = self.clock.monotonic() + self.rescan_seconds
-            self._retry = FIRST_RETRY_SECONDS
+    def _turn(self, lease: port.Consumer, stop: threading.Event) -> None:
+        """Renew the lease where that is due, and publish what is new while it is held."""
+        if self.clock.monotonic() >= self._next_poll:
+            held = _holds(lease)
+            self._next_poll = self.clock.monotonic() + (LEASE_POLL_SECONDS if held else 0.0)
+            self.metrics.active.labels(self.cluster).set(int(held))
+            if not held:
+                self._stand_by()
+                return
+            self._standby = False
+            if not self._active:
+                self._active = True
+                self.source.restart()
+        reading = self._unwritten or self.source.read(stop, timeout=LEASE_POLL_SECONDS)
+        if reading is not None:
+            self._unwritten = reading
+            self._publish(reading)
+            self._unwritten = None
+            self._complete = reading.complete
+        self._trouble = None
+        self._retry = FIRST_RETRY_SECONDS
 
-    def _wait(self, stop: threading.Event) -> None:
-        """Wait a moment; a change in the folder makes a pass due at once."""
-        if self._known is None or not self.source.root.exists():
-            self._watch = None
-            stop.wait(LEASE_POLL_SECONDS)
-            return
-        fresh = self._watch is None
-        self._watch = self._watch or _watch(self.source.root, stop)
-        if next(self._watch, None) or fresh:
-            # What changed before the watch was up was not announced: read once more.
-            self._next_pass = self.clock.monotonic()
+    def _stand_by(self) -> None:
+        """Let another agent work; what it publishes is not known here."""
+        if not self._standby:
+            log.info("standing by: another agent is at work", cluster=self.cluster)
+        self._standby = True
+        self._active = self._complete = False
+        self._unwritten = None
+        self.source.pause()
+        self._let_go()
 
-    def _pass(self) -> None:
-        try:
-            snapshot = self.source.read()
-        except folder.Missing as error:
-            self._trouble = str(error)
-            log.warning("the folder is away; what is known stays in force", reason=str(error))
-            return
+    def _publish(self, reading: Reading) -> None:
         if self._producer is None:
             self._producer = self.bus.producer(f"picket-{STAGE}-{self.cluster}")
         if self._known is None:
             self._known = table.read(self.bus, self.cluster)
+            self._by_kind = Counter(identity.kind for identity in self._known.objects)
         made = plan.make(
             cluster=self.cluster,
-            cluster_uid=self._uid(snapshot, self._known),
+            cluster_uid=self._uid(reading, self._known),
             known=self._known,
-            wanted=snapshot.objects,
-            held_paths=snapshot.held_paths,
-            held=snapshot.held,
+            news=reading.news,
+            complete=reading.complete,
             now=self.clock.utc(),
             max_bytes=topics.POLICIES.max_record_bytes,
         )
-        letters = self._new_problems(snapshot, made.rejected)
+        letters = self._new_problems(reading, made)
         self._write(self._producer, made, letters)
-        self._known = made.after
-        self._trouble = None
-        self._count(snapshot, made)
+        self._count(reading, made, self._known)
+        self._known.take(made)
 
-    def _uid(self, snapshot: folder.Snapshot, known: plan.Known) -> str:
+    def _uid(self, reading: Reading, known: plan.Known) -> str:
         """Return the cluster's UID. Raises UserError where the name belongs to another cluster."""
-        found = folder.cluster_uid(snapshot)
+        found = reading.cluster_uid
         bound = known.synced.cluster_uid if known.synced else ""
         if found and bound and found != bound:
             raise UserError(
-                f"the name {self.cluster} belongs to the cluster with UID {bound}, the manifests "
+                f"the name {self.cluster} belongs to the cluster with UID {bound}, the policies "
                 f"are of the one with UID {found}; give --cluster another name"
             )
         return found or bound
 
-    def _new_problems(
-        self, snapshot: folder.Snapshot, rejected: Sequence[plan.TooLarge]
-    ) -> list[port.Outgoing]:
+    def _new_problems(self, reading: Reading, made: plan.Plan) -> list[port.Outgoing]:
         """Say what is newly wrong in the log, and return a dead letter for each."""
-        problems = list(snapshot.problems)
-        problems += [
-            folder.Problem(
-                path=item.provenance.path,
-                line=item.provenance.line,
-                reason=f"{item.identity} is {item.size:,} bytes; an object may have {item.limit:,}",
-            )
-            for item in rejected
-        ]
+        for identity in made.settled & self._rejected.keys():
+            del self._rejected[identity]
+        self._rejected |= {item.identity: _too_large(item) for item in made.rejected}
+        problems = [*reading.problems, *self._rejected.values()]
         letters = []
         for problem in problems:
             if problem in self._told:
@@ -168,7 +163,7 @@ class Publisher:
                 index=problem.line,
                 at=self.clock.utc(),
                 payload=problem.content,
-                # Manifests may hold secrets, and the file is still there to be looked at.
+                # Manifests may hold secrets, and the source is still there to be looked at.
                 keep=0,
             )
             key = f"{self.cluster}/{problem.path}".encode()
@@ -191,31 +186,43 @@ class Publisher:
                 for record in batch:
                     transaction.send(record)
 
-    def _count(self, snapshot: folder.Snapshot, made: plan.Plan) -> None:
-        by_kind = Counter(identity.kind for identity in made.after.objects)
+    def _count(self, reading: Reading, made: plan.Plan, known: plan.Known) -> None:
+        """Count before the plan is taken: it tells what is new by what was known."""
+        for identity, entry in made.entries.items():
+            self._by_kind[identity.kind] += (entry is not None) - (identity in known.objects)
         for kind in kinds.KINDS:
-            self.metrics.objects.labels(self.cluster, kind).set(by_kind[kind])
-        ignored = sum(snapshot.ignored.values())
+            self.metrics.objects.labels(self.cluster, kind).set(self._by_kind[kind])
+        ignored = sum(reading.ignored.values())
         self.metrics.ignored.labels(self.cluster).set(ignored)
         self.metrics.problems.labels(self.cluster).set(len(self._told))
         self.metrics.published.labels(self.cluster, "version").inc(made.changed)
         self.metrics.published.labels(self.cluster, "deletion").inc(made.deleted)
         if made.publications:
-            log.info(
+            # Endpoints of services come and go all day; a large cluster comes in many readings.
+            policies = any(identity.kind in kinds.POLICIES for identity in made.entries)
+            is_news = reading.complete and (policies or not self._complete)
+            (log.info if is_news else log.debug)(
                 "policies published",
                 cluster=self.cluster,
-                objects=len(made.after.objects),
+                objects=self._by_kind.total(),
                 changed=made.changed,
                 deleted=made.deleted,
                 ignored=ignored,
             )
 
-    def _forget(self) -> None:
-        """Let go of the producer and of all that was read: another may write from here on."""
+    def _let_go(self) -> None:
+        """Let go of the producer and of what was known: another may write from here on."""
         producer, self._producer = self._producer, None
         self._known = None
         if producer is not None:
             producer.close()
+
+
+def _too_large(item: plan.TooLarge) -> Problem:
+    reason = f"{item.identity} is {item.size:,} bytes; an object may have {item.limit:,}"
+    if item.provenance is None:
+        return Problem(path=str(item.identity), reason=reason)
+    return Problem(path=item.provenance.path, line=item.provenance.line, reason=reason)
 
 
 def _holds(lease: port.Consumer) -> bool:
@@ -225,21 +232,6 @@ def _holds(lease: port.Consumer) -> bool:
         lease.pause(held)
     lease.poll(timeout=0.0 if held else LEASE_POLL_SECONDS, max_records=1)
     return bool(lease.assignment())
-
-
-def _watch(root: Path, stop: threading.Event) -> Iterator[set[watchfiles.main.FileChange]]:
-    """Yield changes as they come, and an empty set every moment without one."""
-    return watchfiles.watch(
-        # An editor replaces a file, and with it what was watched: look at its folder.
-        root if root.is_dir() else root.parent,
-        recursive=root.is_dir(),
-        watch_filter=None,
-        stop_event=stop,
-        step=QUIET_MILLISECONDS,
-        rust_timeout=int(LEASE_POLL_SECONDS * 1000),
-        yield_on_timeout=True,
-        raise_interrupt=False,
-    )
 
 
 def _batches(records: Sequence[port.Outgoing]) -> list[list[port.Outgoing]]:

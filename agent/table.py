@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import structlog
 from pydantic import ValidationError
 
-from agent import kinds, plan
+from agent import kinds, plan, versions
 from bus import port
 from schemas import messages, topics
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 def read(bus: port.Log, cluster: str) -> plan.Known:
     """Read the whole table. Raises what the log raises.
 
-    A record that cannot be read counts as unknown: what the folder has is then written over it.
+    A record that cannot be read counts as unknown: what the source has is then written over it.
     """
     reader = bus.reader([topics.POLICIES.name])
     try:
@@ -26,7 +26,7 @@ def read(bus: port.Log, cluster: str) -> plan.Known:
 
 def fold(records: Iterator[port.Record], cluster: str) -> plan.Known:
     """Return what these records, in order, say of a cluster."""
-    objects: dict[kinds.Identity, messages.PolicyObject] = {}
+    objects: dict[kinds.Identity, plan.Entry] = {}
     gone: set[kinds.Identity] = set()
     synced: messages.Synced | None = None
     for record in records:
@@ -44,7 +44,7 @@ def fold(records: Iterator[port.Record], cluster: str) -> plan.Known:
         else:
             objects[identity] = entry
             gone.discard(identity)
-    return plan.Known(objects=objects, gone=frozenset(gone), synced=synced)
+    return plan.Known(objects=objects, gone=gone, synced=synced)
 
 
 def _identity(key: str, cluster: str) -> kinds.Identity | None:
@@ -63,13 +63,14 @@ def _synced(record: port.Record) -> messages.Synced | None:
         return None
 
 
-def _entry(record: port.Record) -> messages.PolicyObject | None:
-    """Return the object, or None where it was deleted or the record makes no sense."""
+def _entry(record: port.Record) -> plan.Entry | None:
+    """Return what counts, or None where the object was deleted or the record makes no sense."""
     if record.value is None:
         return None
     try:
-        return messages.PolicyObject.model_validate_json(record.value)
+        found = messages.PolicyObject.model_validate_json(record.value)
     except ValidationError:
         if b'"deleted"' not in record.value:
             log.warning("a record of the policies makes no sense", offset=record.offset)
         return None
+    return plan.Entry(found.since, versions.meaning(found.manifest), found.provenance)

@@ -12,6 +12,8 @@ from cli import flags, options, stages
 from cli import flows as flow_commands
 from cli import topics as topic_commands
 from cli import up as up_command
+from cli.doctor import command as doctor_command
+from cli.policy import group as policy_group
 from runtime import logs
 
 ABOUT = (
@@ -79,12 +81,18 @@ app.command("up", rich_help_panel=RUN)(
 for _stage in reversed(stages.STAGES):
     _stage_command(_stage)
 
+app.command("doctor", rich_help_panel=LOOK)(
+    flags.command(doctor_command.doctor, (up_command.SECTION, stages.BUS))
+)
+
 _alerts = typer.Typer(help="List alerts, or show one.", no_args_is_help=True)
 _alerts.command("list")(alert_commands.list_alerts)
 _alerts.command("show")(alert_commands.show)
 app.add_typer(_alerts, name="alerts", rich_help_panel=LOOK)
 
 app.command("flows", rich_help_panel=LOOK)(flags.command(flow_commands.flows, (stages.BUS,)))
+
+app.add_typer(policy_group.app, name="policy", rich_help_panel=LOOK)
 
 _topics = typer.Typer(help="List the topics of the log, or show one.")
 _topics.callback(invoke_without_command=True)(

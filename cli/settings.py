@@ -21,7 +21,13 @@ class UpSettings(Settings):
     relay: str | None = Field(
         default=None, description="HOST:PORT of Hubble relay, instead of a capture."
     )
-    policies: Path = Field(description="Folder of manifests, or one file.")
+    policies: Path | None = Field(default=None, description="Folder of manifests, or one file.")
+    kubeconfig: Path | None = Field(
+        default=None, description="Kubeconfig of the cluster to read policies from, instead."
+    )
+    kube_context: str | None = Field(
+        default=None, description="Context of the kubeconfig; its current one without."
+    )
     cluster: str = Field(
         default="default", pattern=CLUSTER_PATTERN, description="Name of the cluster."
     )

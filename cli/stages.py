@@ -72,7 +72,7 @@ AGENT = Stage(
     name="agent",
     package="agent",
     settings_name="AgentSettings",
-    summary="Publish the policies of a folder, and keep them in step with it.",
+    summary="Publish the policies of a cluster or a folder, and keep them in step.",
 )
 STAGES = (AGENT, ALERT_API, ENRICHER, COLLECTOR)
 """In the order in which they are started: a stage finds what it reads already being written."""

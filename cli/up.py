@@ -49,6 +49,8 @@ def up(
 
     picket up --relay 127.0.0.1:4245 --policies manifests/
 
+    picket up --relay 127.0.0.1:4245 --kubeconfig ~/.kube/config
+
     Run again, it goes on where it was: nothing is counted twice.
     """
     logs.configure(logs.LogLevel.ERROR, logs.LogFormat.AUTO)
@@ -77,35 +79,44 @@ def settings(
         raise UserError("give either --flows FILE or --relay HOST:PORT (see picket up --help)")
     if chosen.flows not in {None, "-"} and not Path(str(chosen.flows)).exists():
         raise UserError(f"there is no capture {chosen.flows}")
-    host, number = address(chosen.listen)
-    database = chosen.database or f"sqlite:///{folder.alerts}"
-    told: dict[str, dict[str, Any]] = {
-        stages.AGENT.name: {"cluster": chosen.cluster, "policies": str(chosen.policies)},
-        stages.ALERT_API.name: {"host": host, "port": number, "database": database},
-        stages.ENRICHER.name: {},
-        stages.COLLECTOR.name: {"cluster": chosen.cluster},
-    }
-    if chosen.relay is not None:
-        told[stages.COLLECTOR.name]["relay"] = chosen.relay
-    else:
-        told[stages.COLLECTOR.name] |= {"flows": _absolute(chosen.flows), "follow": chosen.follow}
-    if chosen.gitlab is not None:
-        told[stages.ALERT_API.name]["gitlab"] = chosen.gitlab
+    if (chosen.policies is None) == (chosen.kubeconfig is None):
+        raise UserError("give either --policies FOLDER or --kubeconfig FILE (see picket up --help)")
+    given = told(chosen, folder)
     return Whole(
         up=chosen,
         bus=options.bus(context, values, config, folder),
         stages={
             stage.name: stage.settings.load(
                 stage.name,
-                flags=told[stage.name],
+                flags=given[stage.name],
                 environment=os.environ,
                 file=config,
-                defaults=_defaults(stage, folder),
+                defaults=defaults(stage, folder),
             )
             for stage in stages.STAGES
         },
         state=folder,
     )
+
+
+def told(chosen: UpSettings, folder: state.State) -> dict[str, dict[str, Any]]:
+    """Return what each stage is told by the settings of the whole."""
+    host, number = address(chosen.listen)
+    database = chosen.database or f"sqlite:///{folder.alerts}"
+    found: dict[str, dict[str, Any]] = {
+        stages.AGENT.name: {"cluster": chosen.cluster, **_policies(chosen)},
+        stages.ALERT_API.name: {"host": host, "port": number, "database": database},
+        stages.ENRICHER.name: {},
+        stages.COLLECTOR.name: {"cluster": chosen.cluster},
+    }
+    if chosen.relay is not None:
+        found[stages.COLLECTOR.name]["relay"] = chosen.relay
+    elif chosen.flows is not None:
+        flows = {"flows": _absolute(chosen.flows), "follow": chosen.follow}
+        found[stages.COLLECTOR.name] |= flows
+    if chosen.gitlab is not None:
+        found[stages.ALERT_API.name]["gitlab"] = chosen.gitlab
+    return found
 
 
 def run(whole: Whole, log: port.Log, file: Path, level: logs.LogLevel) -> None:
@@ -193,8 +204,19 @@ def _check_listen(listen: str) -> None:
         ) from error
 
 
-def _defaults(stage: stages.Stage, folder: state.State) -> dict[str, Any]:
+def defaults(stage: stages.Stage, folder: state.State) -> dict[str, Any]:
+    """Return what a stage is told where nothing else says it."""
     return {"token_file": str(folder.token)} if stage is stages.ALERT_API else {}
+
+
+def _policies(chosen: UpSettings) -> dict[str, str]:
+    """Return where the agent reads, as its own settings call it."""
+    given = {
+        "policies": chosen.policies,
+        "kubeconfig": chosen.kubeconfig,
+        "kube_context": chosen.kube_context,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _absolute(flows: str | None) -> str:

@@ -2,75 +2,16 @@
 
 import contextlib
 import json
-import threading
 
 import prometheus_client
 import pytest
 
-from agent import table
-from agent.folder import Folder
-from agent.metrics import Metrics
-from agent.publisher import Publisher
-from bus import embedded, port
+from bus import port
 from runtime.errors import UserError
 from schemas import messages, topics
 from tests.agent.builders import a_policy, write
+from tests.agent.running import a_publisher, known, records, running
 from tests.waiting import until
-
-
-@pytest.fixture
-def log(tmp_path_factory):
-    """An embedded log of this test's own."""
-    opened = embedded.EmbeddedLog(tmp_path_factory.mktemp("log") / "log.db")
-    opened.ensure(topics.ALL)
-    yield opened
-    opened.close()
-
-
-def a_publisher(log, folder, *, cluster="demo", registry=None):
-    return Publisher(
-        bus=log,
-        cluster=cluster,
-        source=Folder(folder),
-        rescan_seconds=30,
-        metrics=Metrics(registry or prometheus_client.CollectorRegistry()),
-    )
-
-
-@contextlib.contextmanager
-def running(publisher):
-    """The publisher on a thread of its own; what it raises fails the test."""
-    stop = threading.Event()
-    raised = []
-
-    def run():
-        try:
-            publisher.run(stop)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raised.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield raised
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
-    if raised:
-        raise raised[0]
-
-
-def records(log, topic=topics.POLICIES):
-    reader = log.reader([topic.name])
-    try:
-        return list(port.read_to_end(reader))
-    finally:
-        reader.close()
-
-
-def known(log, cluster="demo"):
-    return table.read(log, cluster)
 
 
 def names(log):
@@ -214,3 +155,70 @@ def test_a_second_agent_stands_by(log, tmp_path):
         until(lambda: is_active() == 1.0)
         write(tmp_path, b=a_policy("b"))
         until(lambda: names(log) == ["a", "b"])
+
+
+class Flaky:
+    """A log whose first transactions fail, before or after they were committed."""
+
+    def __init__(self, log, *, failures, after):
+        self._log, self.failures, self._after = log, failures, after
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+    def producer(self, name):
+        return self._Producer(self, self._log.producer(name))
+
+    class _Producer:
+        def __init__(self, log, producer):
+            self._log, self._producer = log, producer
+            self.close = producer.close
+
+        @contextlib.contextmanager
+        def transaction(self):
+            fails = self._log.failures > 0
+            self._log.failures -= fails
+            if fails and not self._log._after:
+                raise port.Unavailable("away")
+            with self._producer.transaction() as transaction:
+                yield transaction
+            if fails:
+                raise port.Unavailable("the answer was lost")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_what_the_log_did_not_take_is_written_once_it_is_back(log, tmp_path, after):
+    """Once, whether or not it was committed all the same; the source is not asked again."""
+    write(tmp_path, a=a_policy("a"), b=a_policy("b"))
+    publisher = a_publisher(Flaky(log, failures=2, after=after), tmp_path)
+    asked = []
+    read = publisher.source.read
+    publisher.source = Told(read, asked)
+    with running(publisher):
+        until(lambda: publisher.problem() is None)
+    keys = [record.key.rpartition(b"/")[2] for record in records(log)]
+    assert keys == [b"a", b"b", b"synced"]
+    assert len([reading for reading in asked if reading]) == 1
+
+
+class Told:
+    """A source that reads once, and notes it."""
+
+    def __init__(self, read, asked):
+        self._read, self._asked = read, asked
+
+    def restart(self):
+        """Nothing to begin anew."""
+
+    def pause(self):
+        """Nothing to let go of."""
+
+    def problem(self):
+        return None
+
+    def read(self, stop, *, timeout):
+        if any(self._asked):
+            stop.wait(0.01)
+            return None
+        self._asked.append(self._read(stop, timeout=timeout))
+        return self._asked[-1]

@@ -110,7 +110,9 @@ def running(state, *arguments, stdin=subprocess.DEVNULL, policies=EXAMPLES / "po
     """Run `picket up` on a free port; stop it by SIGINT, and see that nothing is left."""
     port = ports.free()
     command = [sys.executable, "-m", "cli", "up", "--listen", f"127.0.0.1:{port}"]
-    command += ["--policies", str(policies), *map(str, arguments)]
+    if policies is not None:
+        command += ["--policies", str(policies)]
+    command += map(str, arguments)
     process = subprocess.Popen(
         command,
         stdin=stdin,

@@ -41,7 +41,12 @@ def check(found, said, code=2):
     [
         (("nonsense",), "No such command 'nonsense'"),
         (("up", "--nonsense"), "No such option: --nonsense"),
-        (("up",), "--policies is needed"),
+        (("up",), "give either --flows FILE or --relay HOST:PORT"),
+        (("up", "--flows", "-"), "give either --policies FOLDER or --kubeconfig FILE"),
+        (("up", "--flows", "-", *POLICIES, "--kubeconfig", "x"), "give either --policies FOLDER"),
+        (("up", "--flows", "-", "--kubeconfig", "/nope"), "--kubeconfig: /nope does not exist"),
+        (("agent",), "give exactly one of --policies, --kubeconfig and --in-cluster"),
+        (("agent", "--kubeconfig", "README.md"), "README.md is n"),
         (("up", *POLICIES), "give either --flows FILE or --relay HOST:PORT"),
         (("up", *POLICIES, "--flows", "nope"), "there is no capture nope"),
         (("up", *POLICIES, "--relay", "nope"), "--relay: 'nope' is not HOST:PORT"),

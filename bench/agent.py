@@ -1,0 +1,269 @@
+"""The agent on a real API server: 10,000 policies and 5,000 namespaces.
+
+From the start of its process to the marker on the topic, its memory, what a cut connection costs
+the API server, and how long one change takes until a reader of committed records has it. The clock
+of a change starts before the request is sent, so the API server's own time is within.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import math
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from agent import namedports, shaping
+from bench.figures import Figure
+from bench.memory import Resident
+from bus import embedded
+from schemas import topics
+from tests import waiting
+from tests.agent.line import Line
+from tests.parts import ports
+from tests.parts.kubernetes import crds, plane
+
+POLICIES = 10_000
+NAMESPACES = 5_000
+CHANGES = 250
+PODS = 50_000
+SORTS = 500
+THREADS = 8
+CLUSTER = "bench"
+
+
+def run() -> list[Figure]:
+    """Return the figures of the agent."""
+    with tempfile.TemporaryDirectory(prefix="picket-bench-") as name:
+        folder = Path(name)
+        with plane.running(folder / "plane") as cluster:
+            crds.install(cluster)
+            _fill(cluster)
+            with Line(cluster.port) as line:
+                return [*_measure(cluster, line, folder), _memory_of_pods()]
+
+
+def _measure(cluster: plane.ControlPlane, line: Line, folder: Path) -> list[Figure]:
+    kubeconfig = cluster.files.kubeconfig("bench", url=line.url, token=cluster.token)
+    began = time.monotonic()
+    with _agent(kubeconfig, folder / "log.db") as process, _tail(folder / "log.db") as tail:
+        tail.until(f"{CLUSTER}/synced".encode(), seconds=300)
+        ready = time.monotonic() - began
+        busy = sum(psutil.Process(process.pid).cpu_times()[:2])
+        first = Resident.of(process.pid)
+        lists = _lists(cluster)
+        line.cut()
+        cluster.apply(_policy(0, version=1))
+        line.mend()
+        broken = time.monotonic()
+        tail.until(_key(0), seconds=120)
+        resumed = time.monotonic() - broken
+        times = sorted(_change(cluster, tail, number) for number in range(1, CHANGES + 1))
+        again = {kind: now - lists.get(kind, 0) for kind, now in _lists(cluster).items()}
+        # Asking which cluster this is looks like a list of namespaces, and gives one.
+        again.pop("namespaces")
+        peak = Resident.of(process.pid)
+    began = time.monotonic()
+    with _agent(kubeconfig, folder / "log.db", health := ports.free()) as process:
+        with httpx.Client(trust_env=False) as client:
+            ready_url = f"http://127.0.0.1:{health}/readyz"
+            waiting.until(
+                lambda: client.get(ready_url).is_success,
+                what="ready again",
+                seconds=300,
+                every=0.1,
+                despite=(httpx.TransportError,),
+            )
+        restarted = time.monotonic() - began
+        busy_again = sum(psutil.Process(process.pid).cpu_times()[:2])
+    what = f"{POLICIES:,} policies, {NAMESPACES:,} namespaces"
+    return [
+        Figure(
+            name="agent ready",
+            value=ready,
+            unit="s",
+            target=20,
+            note=f"from the process's start to the marker; {what}; {busy:.1f} s of CPU time",
+        ),
+        Figure(
+            name="agent ready again",
+            value=restarted,
+            unit="s",
+            target=20,
+            note=f"a second start; {busy_again:.1f} s of CPU time",
+        ),
+        Figure(
+            name="agent's memory",
+            value=peak.peak,
+            unit="MiB",
+            target=256,
+            note=f"peak; {first.now:.0f} once ready, {peak.now:.0f} at the end",
+        ),
+        Figure(
+            name="lists after a cut connection",
+            value=sum(again.values()),
+            unit="requests",
+            target=0,
+            note="counted by the API server, all kinds but namespaces",
+        ),
+        Figure(name="going on after a cut connection", value=resumed, unit="s"),
+        Figure(
+            name="one change on picket.policies, p99",
+            value=times[math.ceil(len(times) * 0.99) - 1] * 1000,
+            unit="ms",
+            target=500,
+            note=f"{len(times)} changes; p50 {times[len(times) // 2] * 1000:.0f} ms, "
+            f"most {times[-1] * 1000:.0f} ms",
+        ),
+    ]
+
+
+def _change(cluster: plane.ControlPlane, tail: "_Tail", number: int) -> float:
+    began = time.monotonic()
+    cluster.apply(_policy(number, version=2))
+    tail.until(_key(number), seconds=60)
+    return time.monotonic() - began
+
+
+class _Tail:
+    """The newest records of picket.policies, as a reader of committed records gets them."""
+
+    def __init__(self, log: embedded.EmbeddedLog) -> None:
+        self._reader = log.reader([topics.POLICIES.name])
+
+    def until(self, key: bytes, *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(record.key == key for record in self._reader.poll(timeout=0.05)):
+                return
+        raise AssertionError(f"{key!r} did not come within {seconds} s")
+
+
+@contextlib.contextmanager
+def _tail(path: Path) -> Iterator[_Tail]:
+    waiting.until(path.exists, what="the log", seconds=60)
+    log = embedded.EmbeddedLog(path)
+    log.ensure(topics.ALL)
+    try:
+        yield _Tail(log)
+    finally:
+        log.close()
+
+
+@contextlib.contextmanager
+def _agent(kubeconfig: Path, log: Path, health: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "cli", "agent", "--kubeconfig", str(kubeconfig)]
+    command += ["--cluster", CLUSTER, "--bus", str(log), "--log-level", "warn"]
+    command += ["--health-port", str(health)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _lists(cluster: plane.ControlPlane) -> dict[str, int]:
+    """Return how many lists of each resource the API server answered."""
+    found: dict[str, int] = {}
+    text = cluster.client.get("/metrics").text
+    for labels, value in re.findall(r"^apiserver_request_total\{(.*)\} (\S+)$", text, re.MULTILINE):
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if fields["verb"] == "LIST" and fields["resource"] in READ:
+            found[fields["resource"]] = found.get(fields["resource"], 0) + int(float(value))
+    return found
+
+
+READ = {
+    "ciliumnetworkpolicies",
+    "ciliumclusterwidenetworkpolicies",
+    "ciliumcidrgroups",
+    "networkpolicies",
+    "namespaces",
+    "services",
+    "endpointslices",
+    "pods",
+}
+
+
+def _fill(cluster: plane.ControlPlane) -> None:
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        spaces = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"ns{number}"}}
+            for number in range(NAMESPACES)
+        ]
+        list(pool.map(cluster.apply, spaces))
+        list(pool.map(lambda number: cluster.apply(_policy(number)), range(POLICIES)))
+
+
+def _key(number: int) -> bytes:
+    return f"{CLUSTER}/CiliumNetworkPolicy/ns{number % NAMESPACES}/p{number}".encode()
+
+
+def _policy(number: int, *, version: int = 0) -> dict[str, Any]:
+    peers = [{"matchLabels": {"app": f"app{number % 15}", "version": f"v{version}"}}]
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {
+            "name": f"p{number}",
+            "namespace": f"ns{number % NAMESPACES}",
+            "labels": {"app.gitlab.com/proj": "1"},
+            "annotations": {"app.gitlab.com/alert": "true"},
+        },
+        "spec": {
+            "endpointSelector": {"matchLabels": {"app": f"app{number % 7}"}},
+            "ingress": [
+                {
+                    "fromEndpoints": peers,
+                    "toPorts": [
+                        {"ports": [{"port": str(p), "protocol": "TCP"} for p in (8080, 9090)]}
+                    ],
+                },
+                {"fromCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["10.96.0.0/12"]}]},
+            ],
+            "egress": [
+                {"toEntities": ["cluster"]},
+                {"toFQDNs": [{"matchPattern": "*.example.com"}]},
+            ],
+        },
+    }
+
+
+def _memory_of_pods() -> Figure:
+    """Of pods as they are kept, fresh from JSON each."""
+    pods = namedports.NamedPorts()
+    now = datetime.now(UTC)
+    objects = 0
+    tracemalloc.start()
+    for number in range(PODS):
+        raw = json.dumps(
+            {
+                "metadata": {
+                    "name": f"web-{number % SORTS}-{number}",
+                    "namespace": f"ns{number % 100}",
+                    "labels": {"app": f"web-{number % SORTS}", "pod-template-hash": f"h{number}"},
+                },
+                "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]},
+            }
+        )
+        objects += len(list(pods.put(shaping.pod(json.loads(raw)), now)))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert objects == SORTS, objects
+    return Figure(
+        name=f"memory of {PODS:,} pods",
+        value=kept / 2**20,
+        unit="MiB",
+        target=32,
+        note=f"of {SORTS} sorts, each one object on the topic",
+    )
