@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 FAST := not kafka and not postgres and not relay and not kubernetes and not engine and not cilium and not journey and not slow
 
-.PHONY: help setup run test check fast bench format generate requirements clean
+.PHONY: help setup run test check fast soak bench format generate requirements clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(VENV)/.developer ## Format, lint, types, import layers, generated files
 
 fast: $(VENV)/.developer ## The fast tests alone
 	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+
+soak: $(VENV)/.developer ## All packet probes of 200 policy sets on a real Cilium, as root: a table, and docs/probes.md
+	@$(BIN)/python -m tests.real.probes --sets 200 --seed 1 --write $(ARGS)
 
 bench: $(VENV)/.developer ## The benchmarks: a table, and JSON in bench/results
 	@$(BIN)/python -m bench $(ARGS)

@@ -6,7 +6,7 @@ Parsing knows no cluster: the same manifest is the same policy everywhere.
 from collections.abc import Mapping
 from typing import Final
 
-from policies import alerting, networkpolicies, peers, ports, selecting, selectors
+from policies import alerting, networkpolicies, peers, ports, selecting, selectors, unread
 from policies.decoding import Field, PolicyRejected
 from policies.flows import Direction
 from policies.model import (
@@ -104,30 +104,34 @@ def _cilium_rule(spec: Field, namespace: str, *, node_selector_labels: bool) -> 
     sections = ("ingress", "ingressDeny", "egress", "egressDeny")
     if not any(spec[section].count() for section in sections):
         raise spec.reject("must have one of ingress, ingressDeny, egress and egressDeny")
+    # Go has a selector wherever there is the field, be it null.
+    of_endpoints, of_nodes = "endpointSelector" in spec.object(), "nodeSelector" in spec.object()
     endpoints, nodes = spec["endpointSelector"], spec["nodeSelector"]
-    if not endpoints and not nodes:
+    if not of_endpoints and not of_nodes:
         raise spec.reject("must have endpointSelector or nodeSelector")
-    if endpoints and nodes:
+    if of_endpoints and of_nodes:
         raise nodes.reject("may not be given together with endpointSelector")
-    if nodes and namespace:
+    if of_nodes and namespace:
         raise nodes.reject("is for clusterwide policies only")
-    selector = selecting.cilium(endpoints or nodes)
+    selector = selecting.cilium(endpoints if of_endpoints else nodes)
     context = peers.PeerContext(
         namespace=namespace,
         of_init=selector.names("init", ("reserved",)),
         node_selector_labels=node_selector_labels,
     )
-    spec["description"].text()
+    unread.of_spec(spec)
     default_deny = spec["enableDefaultDeny"]
     default_deny.object()
     return Rule(
         path=spec.path,
-        subject=selectors.with_subject_namespace(selector, namespace) if endpoints else selector,
-        selects_nodes=bool(nodes),
+        subject=selectors.with_subject_namespace(selector, namespace) if of_endpoints else selector,
+        selects_nodes=of_nodes,
         ingress=_direction(
-            spec, Direction.INGRESS, context, default_deny["ingress"].boolean(), nodes
+            spec, Direction.INGRESS, context, default_deny["ingress"].boolean(), of_nodes=of_nodes
         ),
-        egress=_direction(spec, Direction.EGRESS, context, default_deny["egress"].boolean(), nodes),
+        egress=_direction(
+            spec, Direction.EGRESS, context, default_deny["egress"].boolean(), of_nodes=of_nodes
+        ),
     )
 
 
@@ -136,15 +140,15 @@ def _direction(
     direction: Direction,
     context: peers.PeerContext,
     default_deny: bool | None,
-    nodes: Field,
+    *,
+    of_nodes: bool,
 ) -> RuleDirection:
     allow, deny = spec[direction.value], spec[f"{direction.value}Deny"]
     allowed = tuple(
-        _entry(node, direction, context, deny=False, of_nodes=bool(nodes))
-        for node in allow.entries()
+        _entry(node, direction, context, deny=False, of_nodes=of_nodes) for node in allow.entries()
     )
     denied = tuple(
-        _entry(node, direction, context, deny=True, of_nodes=bool(nodes)) for node in deny.entries()
+        _entry(node, direction, context, deny=True, of_nodes=of_nodes) for node in deny.entries()
     )
     has_rules = bool(allowed or denied)
     return RuleDirection(
@@ -161,6 +165,8 @@ def _entry(
     of_nodes: bool,
 ) -> PeerRule:
     node.object()
+    for refused in ("fromRequires", "toRequires"):
+        node[refused].count()  # not looked into since Cilium 1.19, but for what it is
     if node["icmps"].count() and node["toPorts"].count():
         raise node["icmps"].reject("may only be given without toPorts, in a rule of its own")
     found = peers.of_rule(node, direction, context, deny=deny)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from policies import addresses, http_rules, selecting, selectors
+from policies import addresses, http_rules, selecting, selectors, unread
 from policies.decoding import Field
 from policies.flows import Direction
 from policies.model import (
@@ -96,13 +96,15 @@ def _prefix(entry: Field) -> addresses.Prefix:
 def _cidr_rule(entry: Field, _: PeerContext) -> CidrPeer | CidrGroupPeer:
     entry.object()
     name, selector = entry["cidrGroupRef"].text(), entry["cidrGroupSelector"]
-    given = [bool(entry["cidr"].text()), bool(name), bool(selector)]
+    # Go has a selector wherever there is the field, be it null.
+    by_selector = "cidrGroupSelector" in entry.object()
+    given = [bool(entry["cidr"].text()), bool(name), by_selector]
     if sum(given) != 1:
         raise entry.reject("must have one of cidr, cidrGroupRef and cidrGroupSelector")
     for except_ in entry["except"].entries():
         except_.text()
-    if name or selector:
-        chosen = selecting.plain(selector) if selector else None
+    if name or by_selector:
+        chosen = selecting.plain(selector) if by_selector else None
         excepts = tuple(_prefix(item) for item in entry["except"].entries())
         return CidrGroupPeer(name, chosen, excepts)
     return cidr_block(entry)
@@ -133,7 +135,7 @@ def _service(entry: Field, _: PeerContext) -> ServicePeer:
     by_name, by_labels = entry["k8sService"], entry["k8sServiceSelector"]
     if by_name:
         return ServicePeer(by_name["serviceName"].text(), None, by_name["namespace"].text())
-    selector = selecting.plain(by_labels["selector"])
+    selector = selecting.cilium(by_labels["selector"])
     return ServicePeer("", selector, by_labels["namespace"].text())
 
 
@@ -149,7 +151,7 @@ def _node(entry: Field, context: PeerContext) -> NodePeer:
 
 
 def _group(entry: Field, _: PeerContext) -> CloudGroupPeer:
-    entry.object()
+    unread.group(entry)
     return CloudGroupPeer()
 
 

@@ -1,10 +1,10 @@
 """`toPorts` and `icmps` as Cilium reads them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from policies import http_rules
+from policies import http_rules, unread
 from policies.decoding import Field
 from policies.flows import Direction, Protocol
 from policies.model import PortMatch
@@ -17,6 +17,10 @@ _SERVICE_NAME: Final = re.compile(
     r"(?=.{1,15}\Z)(?=[^a-zA-Z]*[a-zA-Z])[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*\Z"
 )
 _NUMBER: Final = re.compile(r"(0(_?[0-7])*|[1-9](_?[0-9])*)\Z")
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]+\Z")
+_MAX_TYPE: Final = 255
+_NO_TYPE: Final = MAX_PORT
+"""What an ICMP type beyond 255 becomes, which Cilium takes: no packet has it."""
 _ANY: Final = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 _PROTOCOLS: Final = {
     "": _ANY,
@@ -102,8 +106,7 @@ def port(node: Field, text: str) -> Port:
         return Port(0, text.lower())
     if _NUMBER.match(text) is None:
         raise node.reject(f"{text!r} is neither a port number nor a port name")
-    digits = text.replace("_", "")
-    number = int(digits, 8) if digits.startswith("0") else int(digits)
+    number = _go_number(text)
     if number > MAX_PORT:
         raise node.reject(f"{text} is out of range")
     return Port(number)
@@ -163,7 +166,7 @@ def to_ports(
         if not deny:
             _check_proxying(entry, direction)
             l7 = http_rules.l7_rules(rules, entry.path, direction, of_nodes=of_nodes)
-            l7 = l7 or _proxying(entry)
+            l7 = _proxying(entry, l7)
         has_rules = not deny and http_rules.are_given(rules)
         is_dns = bool(rules and not deny and rules["dns"].count())
         if has_rules and rules["dns"] and not entry["ports"].count():
@@ -175,7 +178,9 @@ def to_ports(
             name, members = protocols(item["protocol"])
             where = port(item["port"], item["port"].text())
             end = item["endPort"].integer(low=-_MAX_INT32 - 1, high=_MAX_INT32)
-            if name in _PORTLESS and (where.name or where.number):
+            # Compared as written: before `igmp` is made IGMP, and only where it is no name.
+            written = item["protocol"].text(), item["port"].text()
+            if written[0] in _PORTLESS and not where.name and written[1] != "0":
                 raise item["port"].reject(f"must be 0 with {name}")
             if has_rules:
                 _check_l7_port(item, where, end, is_dns=is_dns)
@@ -186,6 +191,7 @@ def to_ports(
 
 def _check_proxying(entry: Field, direction: Direction) -> None:
     has_rules = http_rules.are_given(entry["rules"])
+    unread.of_port_entry(entry)
     listener = entry["listener"]
     if listener:
         if direction is Direction.INGRESS:
@@ -200,13 +206,14 @@ def _check_proxying(entry: Field, direction: Direction) -> None:
             raise name.reject("an empty server name is not allowed")
 
 
-def _proxying(entry: Field) -> L7Rules | None:
-    """What hands traffic to a proxy without L7 rules: not evaluated beyond that."""
-    if entry["serverNames"].count():
-        return L7Rules(path=entry.path, unevaluated="server names")
+def _proxying(entry: Field, l7: L7Rules | None) -> L7Rules | None:
+    """The L7 rules, with what else hands traffic to a proxy: a listener, or server names."""
     if entry["listener"]:
         return L7Rules(path=entry.path, unevaluated="listener")
-    return None
+    names = tuple(name.text() for name in entry["serverNames"].entries())
+    if not names:
+        return l7
+    return replace(l7 or L7Rules(path=entry.path), server_names=names)
 
 
 def _check_l7_port(item: Field, where: Port, end: int, *, is_dns: bool) -> None:
@@ -248,10 +255,19 @@ def _icmp_type(path: str, item: Field) -> PortMatch:
         named = _ICMP_TYPES[protocol].get(kind.value)
         if named is not None:
             number = named
-        elif kind.value.isascii() and kind.value.isdigit() and int(kind.value) <= 255:
-            number = int(kind.value)
+        elif _DECIMAL.match(kind.value) and (int(kind.value) or kind.value == "0"):
+            number = _go_number(kind.value) if _NUMBER.match(kind.value) else _NO_TYPE
         else:
             raise kind.reject(f"no ICMP type {kind.value!r} in {family or 'IPv4'}")
+    elif kind:
+        number = kind.integer(low=-_MAX_INT32 - 1, high=_MAX_INT32)
     else:
-        number = kind.integer(low=0, high=255)
+        raise kind.reject("must be given")
+    if not 0 <= number <= _MAX_TYPE:
+        number = _NO_TYPE
     return PortMatch(path=path, protocol=protocol, low=number, high=number)
+
+
+def _go_number(text: str) -> int:
+    digits = text.replace("_", "")
+    return int(digits, 8) if digits.startswith("0") else int(digits)

@@ -1,0 +1,1 @@
+"""`picket policy`: what policies mean, from files alone; a module for each command."""

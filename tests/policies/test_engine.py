@@ -1,0 +1,130 @@
+"""Agreement with Cilium's own engine, asked on the spot, about invented policies and flows.
+
+It is the engine of the version in tests.parts.relay, newer than the one that made the corpus. The
+seeds are fixed; raise PICKET_INVENTED to try so many times as many.
+"""
+
+import os
+import random
+from typing import Any
+
+import pytest
+
+from policies import crd, parsing, scenarios
+from policies.model import KNP
+from tests.parts.engine import Ask
+from tests.policies import invention, spoiling
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+TIMES = int(os.environ.get("PICKET_INVENTED", "1"))
+SPOILT = 3_000 * TIMES
+SCENARIOS = 150 * TIMES
+QUERIES = 40
+DIRECTIONS = ("egress", "ingress")
+
+
+def alone(policies: list[Any]) -> list[Any]:
+    options = {"cluster_name": "c1"}
+    return [
+        {"id": str(index), "options": options, "policies": [policy]}
+        for index, policy in enumerate(policies)
+    ]
+
+
+def refusal(manifest: dict[str, Any]) -> str:
+    try:
+        parsing.parse(manifest)
+    except parsing.PolicyRejected as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def spoilt(engine: Ask) -> list[tuple[Any, Any]]:
+    """Spoilt policies, each with the engine's answer; without those on which the engine breaks."""
+    inventor = spoiling.Spoiler(random.Random(19))
+    policies = [inventor.spoilt() for _ in range(SPOILT)]
+    answers = engine(alone(policies))
+    return [pair for pair in zip(policies, answers, strict=True) if "fault" not in pair[1]]
+
+
+def test_the_engine_answers_on_nearly_all(spoilt):
+    """It breaks on an ICMP field without a type, and on addresses that it takes and cannot read."""
+    assert len(spoilt) > 0.97 * SPOILT
+    refused = sum(bool(answer["rejected"]) for _, answer in spoilt)
+    assert 0.3 < refused / len(spoilt) < 0.8
+
+
+def test_what_the_engine_refuses_is_refused(spoilt):
+    """Of any kind; of a NetworkPolicy we refuse more, as the API server does."""
+    differing = [
+        (policy, refusal(policy), answer["rejected"])
+        for policy, answer in spoilt
+        if bool(refusal(policy)) != bool(answer["rejected"])
+        and not (policy["kind"] == KNP and not answer["rejected"])
+    ]
+    assert differing == []
+
+
+def test_what_ciliums_check_refuses_is_refused(spoilt):
+    """The check of `cilium-dbg preflight validate-cnp`: schema, unknown fields, reserved:init."""
+    differing = [
+        (policy, crd.check(policy), answer["schema_rejected"])
+        for policy, answer in spoilt
+        if crd.refuses(policy) != bool(answer["schema_rejected"])
+    ]
+    assert differing == []
+
+
+@pytest.fixture(scope="module")
+def decided(engine: Ask) -> list[tuple[Any, Any, Any]]:
+    """Scenarios, with the engine's answer and ours."""
+    inventor = invention.Inventor(random.Random(6))
+    given = [inventor.scenario(str(index), queries=QUERIES) for index in range(SCENARIOS)]
+    answers = engine(given)
+    return [
+        (scenario, answer, scenarios.run(scenario).as_json(scenario["id"]))
+        for scenario, answer in zip(given, answers, strict=True)
+    ]
+
+
+def pairs(decided):
+    for scenario, theirs, ours in decided:
+        assert "fault" not in theirs, (scenario, theirs["fault"])
+        queries = zip(scenario["queries"], theirs["queries"], ours["queries"], strict=True)
+        for query, answer, result in queries:
+            for direction in DIRECTIONS:
+                yield (scenario["id"], direction, query), answer[direction], result[direction]
+
+
+def test_valid_policies_are_taken_by_both(decided):
+    """So that what follows is about policies that are in force, whatever the schema says."""
+    for scenario, theirs, ours in decided:
+        assert theirs["rejected"] == [] == ours["rejected"], scenario
+        assert [each["index"] for each in theirs["schema_rejected"]] == ours["schema_rejected"]
+
+
+def test_every_decision_is_the_engines(decided):
+    """Decision and proxying, in both directions, and enough of each kind."""
+    seen = {"allowed": 0, "denied": 0, "default-deny": 0, "proxied": 0}
+    differing = []
+    for case, theirs, ours in pairs(decided):
+        wanted = theirs["decision"], theirs.get("l7", False)
+        seen[theirs["decision"]] += 1
+        seen["proxied"] += wanted[1]
+        if wanted != (ours["decision"], ours.get("l7", False)):
+            differing.append((case, theirs, ours))
+    assert differing == []
+    assert min(seen.values()) >= 5 * TIMES, seen
+
+
+def test_the_policies_that_the_engine_names_are_among_ours(decided):
+    """But for the rule by which it allows any where no policy denies by default."""
+    differing = [
+        (case, theirs, ours)
+        for case, theirs, ours in pairs(decided)
+        if not {name for name in theirs["origin"] if ours["enforced"] or name[:8] != "reserved"}
+        <= set(ours["origin"])
+    ]
+    assert differing == []
