@@ -38,9 +38,10 @@ class Cell:
         "low",
         "outcome",
         "rows",
-        "settled",
+        "since",
         "timeline",
         "transport",
+        "until",
     )
 
     def __init__(
@@ -48,15 +49,17 @@ class Cell:
         outcome: Outcome,
         *,
         timeline: SubjectTimeline,
-        settled: int,
+        since: int,
+        until: int,
         transport: Transport,
         address: Address,
     ) -> None:
         self.outcome = outcome
         self.timeline = timeline
         """The subject's policies when the outcome was found."""
-        self.settled = settled
-        """The outcome holds for flows later than this; earlier ones are looked at one by one."""
+        self.since = since
+        self.until = until
+        """The outcome holds for flows from `since` until before `until` (nanoseconds)."""
         self.transport = transport
         self.address = address
         self.low = self.high = 0
@@ -135,8 +138,8 @@ class Tally:
             self._bound.append(cell)
         minute = time - time % MINUTE
         cell.rows = tuple([self._row(route, minute) for route in cell.outcome.routes])
-        cell.low = max(minute, cell.settled + 1)
-        cell.high = minute + MINUTE
+        cell.low = max(minute, cell.since)
+        cell.high = min(minute + MINUTE, cell.until)
         cell.count = 1
         cell.first = cell.last = time
         return cell.rows

@@ -35,8 +35,8 @@ _VERDICT_EVENT: Final = int(Event.VERDICT)
 _L7_EVENT: Final = int(Event.L7)
 
 
-_NEVER: Final = -1
-"""Of a cell for one flow: it is bound to that flow's minute whenever that was."""
+_NEVER: Final = 2**63 - 1
+"""Later than any flow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,12 +151,9 @@ class Matching:
         if not work.is_plausible(time):
             time = _time(response, work)
         cell = self._cells.find(key)
-        if cell is None or cell.timeline.superseded:
-            cell = self._cell(key, response.flow)
+        if cell is None or cell.timeline.superseded or not cell.since <= time < cell.until:
+            cell = self._cell(key, response.flow, time)
             self._cells.put(key, cell)
-        if time <= cell.settled:
-            # Another version of the policies may have been in force then.
-            cell = self._cell(key, response.flow, at=time)
         _count(cell, response, time, work, origin)
 
     def _place_request(self, response: views_pb2.ResponseView, work: Work, origin: Origin) -> None:
@@ -170,7 +167,8 @@ class Matching:
         cell = Cell(
             self._explaining.of_request(timeline, stopped, time),
             timeline=timeline,
-            settled=_NEVER,
+            since=time,
+            until=time + 1,
             transport=stopped.transport,
             address=stopped.peer_address,
         )
@@ -184,11 +182,8 @@ class Matching:
         work.tally.release()
         self._epoch = self.cluster.epoch
 
-    def _cell(self, key: _Key, flow: views_pb2.FlowView, *, at: int | None = None) -> Cell:
-        """Return a cell for all flows like this one that come after the last change of policies.
-
-        `at`: one for this flow alone, of this time.
-        """
+    def _cell(self, key: _Key, flow: views_pb2.FlowView, time: int) -> Cell:
+        """Return a cell for all flows like this one while the same versions may be in force."""
         source, destination, raw, _, *same = key
         of_pair = (source, destination, *same)
         pair = self._pairs.find(of_pair)
@@ -197,14 +192,17 @@ class Matching:
             self._pairs.put(of_pair, pair)
         ip = reading.addresses(raw)[pair.peer_side]
         transport = reading.transport(flow.l4)
-        if at is None:
+        if time >= pair.settled:
             outcome = self._explaining.newest(pair, transport, ip)
+            since, until = pair.settled, _NEVER
         else:
-            outcome = self._explaining.at(pair, transport, ip, at)
+            outcome = self._explaining.at(pair, transport, ip, time)
+            since, until = pair.steady(time)
         return Cell(
             outcome,
             timeline=pair.timeline,
-            settled=pair.settled if at is None else _NEVER,
+            since=since,
+            until=until,
             transport=transport,
             address=(ip, pair.peer_name or _dns_name(flow, pair.direction)),
         )

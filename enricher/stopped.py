@@ -15,6 +15,8 @@ from policies.timelines import SubjectTimeline
 
 _SOURCE: Final = 0
 _DESTINATION: Final = 1
+_LAST: Final = 9e9
+"""Seconds; later than any flow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,19 @@ class Pair:
         self.direction = first.direction
         self.timeline = timeline
         self.policy: SubjectPolicy = timeline.newest
-        self.settled = int(max(timeline.settled_after, 0.0) * NANOS)
-        """What holds now holds for flows later than this (nanoseconds)."""
+        self.settled = _nanos(timeline.settled_after)
+        """What holds now holds for flows from then on (nanoseconds)."""
         self.is_outside = first.peer.is_outside
         self.peer_side = _SOURCE if first.direction is Direction.INGRESS else _DESTINATION
         """Which of a flow's two addresses is that of the peer."""
         self.peer_name = peer_name
         """What people call the peer, empty where only DNS knows."""
+
+    def steady(self, time: int) -> tuple[int, int]:
+        """From when until before when the same versions may be in force as then (nanoseconds)."""
+        since, until = self.timeline.steady(time / NANOS)
+        return min(_nanos(since), time), max(_nanos(until), time + 1)
+
+
+def _nanos(seconds: float) -> int:
+    return int(min(max(seconds, 0.0), _LAST) * NANOS)

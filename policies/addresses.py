@@ -8,6 +8,8 @@ from typing import Final
 
 _BITS: Final = re.compile(r"(0|[1-9][0-9]{0,2})\Z")
 _WIDTH: Final = {4: 32, 6: 128}
+_OCTETS: Final = {str(octet): octet for octet in range(256)}
+"""By how each is written; a scan of many sources is many addresses, so this is on the hot path."""
 
 Address = tuple[int, int]
 """IP version and number."""
@@ -35,13 +37,24 @@ class Prefix:
 
 def parse_address(text: str) -> Address | None:
     """The address, or None where it is none (empty, a zone, leading zeros)."""
+    if ":" in text:
+        return _parse_ipv6(text)
+    try:
+        first, second, third, fourth = text.split(".")
+        return 4, (
+            _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _parse_ipv6(text: str) -> Address | None:
     if "%" in text:
         return None
     try:
-        address = ipaddress.ip_address(text)
+        return 6, int(ipaddress.IPv6Address(text))
     except ValueError:
         return None
-    return address.version, int(address)
 
 
 def parse_prefix(text: str) -> Prefix:
@@ -70,26 +83,27 @@ def of_address(address: Address) -> Prefix:
 class PrefixTable:
     """Longest-prefix lookup over a fixed set of prefixes."""
 
-    __slots__ = ("_levels", "_texts")
+    __slots__ = ("_levels",)
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
-        known = set(prefixes)
-        self._texts = {(p.version, p.length, p.value): str(p) for p in known}
-        self._levels: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
-        for version, length in {(p.version, p.length) for p in known}:
-            self._levels[version].append((length, _WIDTH[version] - length))
-        for levels in self._levels.values():
-            levels.sort(reverse=True)
+        found: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
+        for prefix in set(prefixes):
+            shift = _WIDTH[prefix.version] - prefix.length
+            found[prefix.version].setdefault(shift, {})[prefix.value >> shift] = str(prefix)
+        self._levels = {version: sorted(levels.items()) for version, levels in found.items()}
+        """By version: the prefixes of each length, the longest first, by their leading bits."""
 
     def __bool__(self) -> bool:
-        return bool(self._texts)
+        return any(self._levels.values())
 
     def longest(self, address: Address) -> str:
-        """The longest prefix that contains the address, or the empty string."""
+        """The longest prefix that contains the address, or the empty string.
+
+        Costs one look-up for each length of prefix, however many prefixes there are.
+        """
         version, value = address
-        texts = self._texts
-        for length, shift in self._levels[version]:
-            text = texts.get((version, length, value >> shift << shift))
+        for shift, texts in self._levels[version]:
+            text = texts.get(value >> shift)
             if text is not None:
                 return text
         return ""

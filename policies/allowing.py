@@ -110,7 +110,7 @@ def passing(found: Evaluation, query: Query) -> Unexplained | None:
     L7 rules bind only who is under default deny: beside them Cilium lets anything else pass.
     """
     rules = l7_rules(found)
-    if not rules or not found.side.enforced or any(is_plain(hit) for hit in found.allowing):
+    if not rules or not found.side.enforced or any(is_plain(hit, query) for hit in found.allowing):
         return None
     judged = [(refusing.judge(l7, query.l7).passing, l7.unevaluated) for _, l7 in rules]
     if any(result is Passing.PASSES for result, _ in judged):
@@ -131,7 +131,7 @@ def _allowing(found: Evaluation, query: Query, observed: Observed) -> list[Hit]:
     taking = [
         hit
         for hit in found.allowing
-        if is_plain(hit)
+        if is_plain(hit, query)
         or any(
             span.l7 is not None and refusing.judge(span.l7, query.l7).passing is Passing.PASSES
             for span in hit.spans

@@ -152,7 +152,10 @@ class _Compiler:
             case ServicePeer():
                 yield from self._services(peer)
             case NodePeer():
-                yield PeerMatch(selector=peer.selector, only_nodes=True)
+                # Never the node that the subject runs on, whatever its labels.
+                others = peer.selector.and_implied(selectors.exists(lbl.RESERVED, "remote-node"))
+                named = selectors.names_cluster(peer.selector)
+                yield PeerMatch(selector=self._local(others, any_cluster=named))
             case _:
                 return
 

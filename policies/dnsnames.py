@@ -48,7 +48,11 @@ class DnsPattern:
             return wanted == self.text
         if _EVERYTHING.fullmatch(self.text) is not None:
             return True
-        return bool(_compiled(self.text).fullmatch(wanted) is not None)
+        try:
+            return _compiled(self.text).fullmatch(wanted) is not None
+        except UnicodeEncodeError:
+            # Half a character, as JSON can have it: no name has that.
+            return False
 
     def __str__(self) -> str:
         return self.text

@@ -113,7 +113,7 @@ def decide(subject: SubjectPolicy, query: Query) -> Decision:
         decision=found.outcome,
         enforced=found.side.enforced,
         origin=tuple(origin),
-        l7=not found.denying and _is_proxied(found.allowing, query.port),
+        l7=not found.denying and _is_proxied(found.allowing),
     )
 
 
@@ -135,23 +135,6 @@ def _entries(hit: Hit, query: Query, found: Evaluation) -> Iterator[tuple[object
             yield entry, span
 
 
-def _is_proxied(hits: tuple[Hit, ...], port: int) -> bool:
-    """Whether the entry that wins is one of the proxy.
-
-    The most specific port wins, and for one port the peer's own entry wins over that for anyone.
-    """
-    best: tuple[int, bool] = (-2, False)
-    proxied = False
-    for hit in hits:
-        own = not hit.rule.is_about_anyone()
-        if not hit.spans:
-            entries = [(-1, False)]
-        else:
-            entries = [(span.specificity(port), span.l7 is not None) for span in hit.spans]
-        for bits, l7 in entries:
-            rank = (bits, own)
-            if rank > best:
-                best, proxied = rank, l7
-            elif rank == best:
-                proxied = proxied or l7
-    return proxied
+def _is_proxied(hits: tuple[Hit, ...]) -> bool:
+    """Whether an entry of the proxy is among them: it wins, however specific the others are."""
+    return any(span.l7 is not None for hit in hits for span in hit.spans)

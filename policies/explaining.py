@@ -16,6 +16,7 @@ from policies.flows import (
     AUTH_REQUIRED,
     POLICY_DENIED,
     POLICY_DENY,
+    DnsRequest,
     Event,
     Observed,
     Query,
@@ -169,7 +170,7 @@ def _l7_denied(subject: SubjectPolicy, query: Query) -> Explanation:
     found = evaluate(subject, query)
     rules = l7_rules(found)
     judged = [(refusing.judge(l7, query.l7), rule, l7) for rule, l7 in rules]
-    why_not = _why_not_refused(found, [(judgement, l7) for judgement, _, l7 in judged])
+    why_not = _why_not_refused(found, query, [(judgement, l7) for judgement, _, l7 in judged])
     if why_not is not None:
         return _unexplained(query, why_not)
     judged.sort(key=lambda entry: entry[0].distance)
@@ -195,13 +196,19 @@ def l7_rules(found: Evaluation) -> list[tuple[CompiledRule, L7Rules]]:
     return list(dict.fromkeys(rules))
 
 
-def is_plain(hit: Hit) -> bool:
-    """Whether a rule allows a flow whatever is asked for in it."""
-    return not hit.spans or any(span.l7 is None for span in hit.spans)
+def is_plain(hit: Hit, query: Query) -> bool:
+    """Whether a rule allows a flow whatever is asked for in it.
+
+    The DNS proxy has the rules of its very port: one about any port, or a range, is none of these.
+    """
+    plain = [span for span in hit.spans if span.l7 is None]
+    if isinstance(query.l7, DnsRequest):
+        return any(span.low == span.high for span in plain)
+    return bool(plain) or not hit.spans
 
 
 def _why_not_refused(
-    found: Evaluation, rules: list[tuple[Judgement, L7Rules]]
+    found: Evaluation, query: Query, rules: list[tuple[Judgement, L7Rules]]
 ) -> Unexplained | None:
     """What speaks against a proxy having refused the request by these rules; None: nothing does."""
     why = None
@@ -209,7 +216,7 @@ def _why_not_refused(
         why = Unexplained.L7_NOT_REACHED
     elif not rules:
         why = Unexplained.L7_NO_RULE
-    elif any(is_plain(hit) for hit in found.allowing):
+    elif any(is_plain(hit, query) for hit in found.allowing):
         why = Unexplained.ALLOWED_BY_POLICY
     elif kinds := [l7.unevaluated for _, l7 in rules if l7.unevaluated]:
         why = of_kind(kinds[0])

@@ -15,12 +15,11 @@ from policies.selectors import Selector
 FAR: Final = 1000
 """The distance of a peer that has nothing to do with what the rule names."""
 
-_NODES: Final = frozenset({"host", "remote-node", "kube-apiserver"})
-
 
 class Why(StrEnum):
-    """Why a rule did not allow a flow, or that it denies it."""
+    """Why a rule did not allow a flow, or that it denies or allows it."""
 
+    ALLOWS = "allows"
     DENIES = "denies"
     L7 = "l7"
     AUTH = "auth"
@@ -46,6 +45,8 @@ class Finding:
     """The peers that the rule names; empty: anyone."""
     requests: str = ""
     """The requests that it allows, where it has L7 rules."""
+    miss: str = ""
+    """How the flow missed it, where more can be said than `why`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +63,11 @@ class PortSpan:
         """Whether the port is one of them."""
         return protocol is self.protocol and self.low <= port <= self.high
 
-    def specificity(self, port: int) -> int:
-        """How many leading bits of the port the datapath compares for it (16: all of them).
-
-        A range becomes blocks aligned to powers of two, and the longest block wins.
-        """
-        for bits in range(17):
-            size = 1 << (16 - bits)
-            start = port - port % size
-            if self.low <= start and start + size - 1 <= self.high:
-                return bits
-        return 16
-
 
 class PeerMatch:
     """One peer of a rule, ready to compare."""
 
-    __slots__ = ("_excepts", "_only_nodes", "_reserved", "_selector", "fqdn", "is_anyone", "prefix")
+    __slots__ = ("_excepts", "_reserved", "_selector", "fqdn", "is_anyone", "prefix")
 
     def __init__(
         self,
@@ -88,7 +77,6 @@ class PeerMatch:
         prefix: Prefix | None = None,
         excepts: tuple[Prefix, ...] = (),
         fqdn: str = "",
-        only_nodes: bool = False,
         is_anyone: bool = False,
     ) -> None:
         self._selector = selector
@@ -96,7 +84,6 @@ class PeerMatch:
         self.prefix = prefix
         self._excepts = excepts
         self.fqdn = fqdn
-        self._only_nodes = only_nodes
         self.is_anyone = is_anyone
 
     def matches(self, peer: LabelSet, address: Address | None) -> bool:
@@ -112,8 +99,6 @@ class PeerMatch:
             return self.fqdn in peer.fqdns
         if self._reserved is not None and not self._reserved.isdisjoint(peer.reserved):
             return True
-        if self._only_nodes and _NODES.isdisjoint(peer.reserved):
-            return False
         return self._selector is not None and self._selector.matches(peer)
 
     def missed(self, peer: LabelSet) -> int:

@@ -5,13 +5,13 @@ policy that learns its name or names its prefix must not change what this one ca
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from policies import addresses
-from policies.addresses import PrefixTable
+from policies.addresses import Prefix, PrefixTable
 from policies.labels import CIDR, FQDN, K8S, LabelSet
 from policies.model import CidrPeer, FqdnPeer, Policy
 
@@ -104,7 +104,7 @@ def _outside(labels: LabelSet, policies: tuple[Policy, ...], ip: str) -> Party:
     address = addresses.parse_address(ip)
     if address is not None:
         # The prefix goes first: an address keeps it, whereas its DNS names come and go.
-        prefix = _prefixes(policies).longest(address)
+        prefix = PrefixTable(prefixes(policies)).longest(address)
         if prefix:
             return Party(kind=PartyKind.CIDR, app=prefix, text=prefix)
     patterns = sorted(
@@ -118,7 +118,7 @@ def _outside(labels: LabelSet, policies: tuple[Policy, ...], ip: str) -> Party:
     return Party(kind=PartyKind.WORLD, app="world", text="world")
 
 
-def _peers(policies: tuple[Policy, ...]) -> Iterable[object]:
+def _peers(policies: Iterable[Policy]) -> Iterable[object]:
     return (
         peer
         for policy in policies
@@ -129,10 +129,9 @@ def _peers(policies: tuple[Policy, ...]) -> Iterable[object]:
     )
 
 
-def _prefixes(policies: tuple[Policy, ...]) -> PrefixTable:
-    return PrefixTable(
-        prefix
-        for peer in _peers(policies)
-        if isinstance(peer, CidrPeer)
-        for prefix in (peer.prefix, *peer.excepts)
-    )
+def prefixes(policies: Iterable[Policy]) -> Iterator[Prefix]:
+    """The prefixes that the policies name, in whatever rule: they name addresses by these."""
+    for peer in _peers(policies):
+        if isinstance(peer, CidrPeer):
+            yield peer.prefix
+            yield from peer.excepts

@@ -111,6 +111,9 @@ class Repository:
     ) -> SubjectTimeline:
         """The policies of the endpoints with these labels, over time.
 
+        What is returned is the same object until it is `superseded`, so whoever keeps one sees
+        at once that an object changed which concerns the subject, and nobody looks at the others.
+
         `named_ports`: those of one pod, where known; then nothing is kept. Otherwise a name means
         what the NamedPorts objects say of pods with these labels.
         """
@@ -221,11 +224,15 @@ class Repository:
             self._forget(labels)
 
     def _forget(self, labels: LabelSet) -> None:
-        self._timelines.pop(labels, None)
+        timeline = self._timelines.pop(labels, None)
+        if timeline is not None:
+            timeline.superseded = True
         self._needs.pop(labels, None)
         self._by_namespace.get(labels.namespace, set()).discard(labels)
 
     def _forget_all(self) -> None:
+        for timeline in self._timelines.values():
+            timeline.superseded = True
         self._timelines.clear()
         self._needs.clear()
         self._by_namespace.clear()

@@ -58,6 +58,8 @@ class Requirement:
     def __str__(self) -> str:
         name = self.key if self.source in (lbl.ANY, lbl.K8S) else f"{self.source}:{self.key}"
         name = _SHORT_NAMES.get(self.key, name)
+        if name.startswith(f"{lbl.NAMESPACE_LABELS_PREFIX}."):
+            name = f"namespace label {name.removeprefix(lbl.NAMESPACE_LABELS_PREFIX)[1:]}"
         values = ", ".join(sorted(self.values))
         match self.operator:
             case Operator.IN:

@@ -3,13 +3,11 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 
-from policies import addresses
+from policies import addresses, naming
 from policies.addresses import PrefixTable
 from policies.flows import Direction, Protocol
 from policies.matching import CompiledRule, Finding, Why
 from policies.model import Policy, PolicyRef
-
-_LAST_PORT = 65535
 
 
 class DirectionPolicy:
@@ -77,7 +75,8 @@ class DirectionPolicy:
         tables = {}
         base = 0
         for protocol, bounds in cuts.items():
-            inner = sorted(bound for bound in bounds if 0 < bound <= _LAST_PORT)
+            # Beyond the last port too: no packet has such a one, but a broken flow may.
+            inner = sorted(bound for bound in bounds if bound > 0)
             tables[protocol] = (inner, base)
             base += len(inner) + 1
         return tables
@@ -90,7 +89,7 @@ class SubjectPolicy:
     peer's label set, the port class and the CIDR class.
     """
 
-    __slots__ = ("__weakref__", "_cidrs", "egress", "ingress", "policies", "version")
+    __slots__ = ("__weakref__", "_cidrs", "_has_cidrs", "egress", "ingress", "policies", "version")
 
     def __init__(
         self,
@@ -105,13 +104,16 @@ class SubjectPolicy:
         """The policies that select the subject, in whatever direction."""
         self.ingress = ingress
         self.egress = egress
-        self._cidrs = PrefixTable(
+        decisive = (
             prefix
             for side in (ingress, egress)
             for rule in (*side.allow, *side.deny)
             for match in rule.peers or ()
             for prefix in match.prefixes()
         )
+        # A policy names an address by all of its rules, those for other subjects included.
+        self._cidrs = PrefixTable((*decisive, *naming.prefixes(policies.values())))
+        self._has_cidrs = bool(self._cidrs)
 
     def direction(self, direction: Direction) -> DirectionPolicy:
         """One direction's policy."""
@@ -132,7 +134,7 @@ class SubjectPolicy:
         Addresses of one class, with the same labels, always get the same decision, explanation and
         name. Prefixes of both directions count, so that a name does not depend on the direction.
         """
-        if not self._cidrs:
+        if not self._has_cidrs:
             return ""
         address = addresses.parse_address(ip)
         return "" if address is None else self._cidrs.longest(address)

@@ -12,7 +12,9 @@ from policies.subjects import SubjectPolicy
 
 FOREVER: Final = float("-inf")
 DEFAULT_TOLERANCE: Final = 5.0
-"""How far a clock and the spreading of a policy through a cluster may be off, in seconds."""
+"""How far clocks may be off, in seconds."""
+ENFORCEMENT_LAG: Final = 60.0
+"""How long, in seconds, a busy node may go on enforcing what a newer version has replaced."""
 
 T = TypeVar("T")
 
@@ -67,10 +69,21 @@ class History(Generic[T]):
 class SubjectTimeline:
     """One subject's policies over time; compiled when first asked for."""
 
-    __slots__ = ("_compile", "_compiled", "_last", "_newest", "_starts", "settled_after")
+    __slots__ = (
+        "_compile",
+        "_compiled",
+        "_edges",
+        "_last",
+        "_newest",
+        "_starts",
+        "settled_after",
+        "superseded",
+    )
 
     settled_after: float
-    """From this time on exactly one version is in force, within the default tolerance."""
+    """From this time on exactly one version can be in force."""
+    superseded: bool
+    """Whether the repository has another one for this subject by now, or none."""
 
     def __init__(
         self, changes: Iterable[float], compile_at: Callable[[float], SubjectPolicy]
@@ -79,25 +92,44 @@ class SubjectTimeline:
         self._compiled: dict[int, SubjectPolicy] = {}
         self._compile = compile_at
         self._last = self._starts[-1]
+        self._edges: Sequence[float] | None = None
         self._newest: tuple[SubjectPolicy, ...] = ()
-        self.settled_after = self._last + DEFAULT_TOLERANCE
+        self.settled_after = self._last + ENFORCEMENT_LAG
+        self.superseded = False
 
     def in_force(
-        self, at: float, tolerance: float = DEFAULT_TOLERANCE
+        self,
+        at: float,
+        *,
+        tolerance: float = DEFAULT_TOLERANCE,
+        lag: float = ENFORCEMENT_LAG,
     ) -> tuple[SubjectPolicy, ...]:
-        """The version in force at that time, then those within the tolerance, nearest first."""
-        if at - tolerance >= self._last:
+        """The version of that time, then those that a node may have enforced, nearest first.
+
+        No node enforces a version much before it is made, but one may follow late.
+        """
+        if at - lag >= self._last:
             if not self._newest:
                 self._newest = (self._version(len(self._starts) - 1),)
             return self._newest
         starts = self._starts
         now = bisect_right(starts, at) - 1
         distances: list[tuple[float, int]] = [(-1.0, now)]
-        earliest = bisect_right(starts, at - tolerance) - 1
+        earliest = bisect_right(starts, at - lag) - 1
         latest = bisect_right(starts, at + tolerance)
         distances += [(at - starts[index + 1], index) for index in range(earliest, now)]
         distances += [(starts[index] - at, index) for index in range(now + 1, latest)]
         return tuple(dict.fromkeys(self._version(index) for _, index in sorted(distances)))
+
+    def steady(self, at: float) -> tuple[float, float]:
+        """From when until before when `in_force` says the same as at that time, in that order."""
+        if self._edges is None:
+            self._edges = _edges(self._starts[1:])
+        following = bisect_right(self._edges, at)
+        return (
+            self._edges[following - 1] if following else float("-inf"),
+            self._edges[following] if following < len(self._edges) else float("inf"),
+        )
 
     @property
     def newest(self) -> SubjectPolicy:
@@ -109,3 +141,22 @@ class SubjectTimeline:
         if found is None:
             found = self._compiled[index] = self._compile(self._starts[index])
         return found
+
+
+def _edges(changes: Sequence[float]) -> Sequence[float]:
+    """When the answer of `in_force` changes: versions come and go, and pass each other in nearness.
+
+    Only changes so near to each other that versions of before one and after the other may hold at
+    once can pass each other.
+    """
+    found = {
+        edge
+        for change in changes
+        for edge in (change - DEFAULT_TOLERANCE, change, change + ENFORCEMENT_LAG)
+    }
+    for index, change in enumerate(changes):
+        for later in changes[index + 1 :]:
+            if later - change > DEFAULT_TOLERANCE + ENFORCEMENT_LAG:
+                break
+            found.add((change + later) / 2)
+    return sorted(found)

@@ -58,7 +58,7 @@ def check(manifest: Mapping[str, Any]) -> tuple[Finding, ...]:
 
     First what the schema refuses, then fields that it does not know, then Cilium's own check.
     """
-    if manifest.get("kind") not in schema.KINDS:
+    if not _is_ours(manifest):
         return ()
     errors: Iterable[ValidationError] = ()
     if not _is_taken(manifest):
@@ -80,13 +80,18 @@ def refuses(manifest: Mapping[str, Any]) -> bool:
     matchExpressions, but neither null nor any value that Go's types leave out, such as `endPort: 0`
     or an empty description, and no listener without a priority.
     """
-    if manifest.get("kind") not in schema.KINDS:
+    if not _is_ours(manifest):
         return False
     if not _is_taken(manifest) and any(
         error.validator != "uniqueItems" for error in _validator().iter_errors(manifest)
     ):
         return True
     return not fields.is_kept(schema.POLICY, manifest) or any(True for _ in _preflight(manifest))
+
+
+def _is_ours(manifest: Mapping[str, Any]) -> bool:
+    kind = manifest.get("kind")
+    return isinstance(kind, str) and kind in schema.KINDS
 
 
 def _preflight(manifest: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -31,7 +31,8 @@ def a_cell(*routes: Route, port: int = 80, address: str = "10.0.0.1") -> Cell:
     return Cell(
         Outcome(routes=routes),
         timeline=TIMELINE,
-        settled=0,
+        since=0,
+        until=2**63,
         transport=Transport(Protocol.TCP, port),
         address=(address, ""),
     )

@@ -17,8 +17,8 @@ def known(stage: harness.Stage) -> Clusters:
 
 
 def names(clusters: Clusters, at: float = builders.NOON) -> list[str]:
-    timeline = clusters.get("demo").repository.subject(BACKEND)
-    return sorted(ref.name for policy in timeline.in_force(at) for ref in policy.policies)
+    at_the_time, *_ = clusters.get("demo").repository.subject(BACKEND).in_force(at)
+    return sorted(ref.name for ref in at_the_time.policies)
 
 
 def test_a_policy_that_was_deleted_before_the_start_is_not_known(stage: harness.Stage) -> None:

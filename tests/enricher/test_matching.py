@@ -1,7 +1,7 @@
 """What becomes of one flow: explained, looked up again, put aside."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus import port
@@ -368,6 +368,7 @@ def test_a_header_that_a_rule_asks_for_matters() -> None:
     assert work.unexplained_by_reason == {"l7-allowed-by-policy": 1}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_end_the_matching(garbage: bytes) -> None:
     """Whatever stands in a response, the good one beside it is counted."""
@@ -381,6 +382,7 @@ def test_no_bytes_end_the_matching(garbage: bytes) -> None:
     assert len(batch.responses) + len(batch.broken) == 2
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.sampled_from(["source", "destination", "IP", "l7"]))
 def test_no_bytes_within_a_flow_end_the_matching(garbage: bytes, part: str) -> None:
     """The same for the parts that are decoded late."""

@@ -12,9 +12,10 @@ from enricher.clusters import Cluster
 from enricher.matching import Matching
 from enricher.reading import NANOS
 from enricher.work import Origin, Work
-from policies.evaluating import decide
+from policies.evaluating import Outcome, decide
 from policies.flows import Direction, DnsRequest, Event, HttpRequest, Observed, Protocol, Query
 from policies.labels import LabelSet
+from policies.repository import Repository
 from schemas import topics
 from schemas.hubble import flow_pb2
 from schemas.picket.v1 import flows_pb2
@@ -30,7 +31,9 @@ def an_endpoint(labels: LabelSet) -> flow_pb2.Endpoint:
     return flow_pb2.Endpoint(labels=labels.labels, namespace=labels.namespace)
 
 
-def a_response(subject: LabelSet, query: Query, observed: Observed) -> bytes:
+def a_response(
+    subject: LabelSet, query: Query, observed: Observed, *, at: float = builders.NOON - 1
+) -> bytes:
     """A flow as relay sends it, from what the policy of one end is asked."""
     inward = query.direction is Direction.INGRESS
     ends = (query.peer, subject) if inward else (subject, query.peer)
@@ -44,7 +47,7 @@ def a_response(subject: LabelSet, query: Query, observed: Observed) -> bytes:
     )
     flow.IP.source, flow.IP.destination = "10.9.9.9", "10.9.9.9"
     setattr(flow.IP, "source" if inward else "destination", query.peer_ip)
-    flow.time.CopyFrom(builders.a_time(builders.NOON - 1))
+    flow.time.CopyFrom(builders.a_time(at))
     if query.protocol is not Protocol.OTHER:
         layer4 = getattr(flow.l4, FIELDS.get(query.protocol, query.protocol.name))
         if hasattr(layer4, "destination_port"):
@@ -139,3 +142,27 @@ def test_nothing_is_remembered_of_policies_that_are_no_more(data: bytes, seed: i
             cluster.epoch += 1
             for response in flows:
                 assert outcome(remembering, response) == outcome(Matching(cluster), response)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(min_size=600, max_size=600), st.integers(0, 1000))
+def test_what_is_remembered_holds_for_its_time_only(data: bytes, seed: int) -> None:
+    """Policies come and go within minutes, and flows of all these minutes in any order."""
+    generator = generating.out_of(data)
+    world = generator.world(queries=3)
+    cluster = Cluster("demo", repository=Repository(world.options), synced=True)
+    for manifest in (*world.policies, *world.policies):
+        name, at = manifest["metadata"]["name"], builders.NOON - 10 * generator.below(30)
+        if generator.maybe():
+            cluster.repository.delete(name, at=at)
+        else:
+            cluster.repository.apply(name, manifest, since=at)
+    chance = random.Random(seed)
+    choosing = generating.Generator(chance.randrange)
+    remembering = Matching(cluster)
+    for _ in range(60):
+        query = choosing.one(world.queries)
+        observed = choosing.observed(choosing.one(tuple(Outcome)), world.policies)
+        at = builders.NOON - choosing.below(400)
+        response = a_response(world.subject, query, observed, at=at)
+        assert outcome(remembering, response) == outcome(Matching(cluster), response)

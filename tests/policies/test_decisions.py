@@ -358,9 +358,38 @@ def test_origin_names_every_policy_that_has_a_part():
 def test_node_peers_need_their_option():
     """Without it Cilium refuses the whole policy."""
     policy = a_policy(ingress=[{"fromNodes": [{"matchLabels": {"zone": "a"}}]}])
-    node = LabelSet.of(["reserved:remote-node", "node:zone=a"])
+    node = LabelSet.of(
+        ["reserved:remote-node", "node:zone=a", "k8s:io.cilium.k8s.policy.cluster=c1"]
+    )
     taken = Options(cluster_name="c1", node_selector_labels=True)
     assert ingress(node, policy, options=taken) == "allowed"
     assert ingress(API, policy, options=taken) == "default-deny"
     assert ingress(API, policy) == "allowed"
     assert list(a_repository(policy).rejected()) == ["0"]
+
+
+def test_node_peers_are_other_nodes_of_the_cluster():
+    """The node that the pod runs on is none of them, though its labels are the same."""
+    taken = Options(cluster_name="c1", node_selector_labels=True)
+    labels = ["node:zone=a", "k8s:io.cilium.k8s.policy.cluster=c1"]
+    for selector in ({}, {"matchLabels": {"zone": "a"}}):
+        policy = a_policy(egress=[{"toNodes": [selector]}], ingress=[{"fromNodes": [selector]}])
+        subject = policy_of(WEB, policy, options=taken)
+        decisions = [
+            str(decide(subject, a_query(peer, direction=Direction.EGRESS)).decision)
+            for peer in (
+                LabelSet.of([*labels, "reserved:remote-node"]),
+                LabelSet.of([*labels, "reserved:host"]),
+                LabelSet.of(["node:zone=a", "k8s:io.cilium.k8s.policy.cluster=c2"]),
+            )
+        ]
+        assert decisions == ["allowed", "default-deny", "default-deny"]
+
+
+def test_a_redirect_to_the_proxy_wins_over_a_plain_allow():
+    """However specific the plain one is, in port or in peer."""
+    get = {**ports("80/TCP")[0], "rules": {"http": [{"method": "GET"}]}}
+    for plain in (from_app("api"), from_app("api", "80/TCP"), {"fromEntities": ["cluster"]}):
+        policies = (a_policy("l7", ingress=[{"toPorts": [get]}]), a_policy(ingress=[plain]))
+        found = decide(policy_of(WEB, *policies), a_query(API, port=80))
+        assert (str(found.decision), found.l7) == ("allowed", True)

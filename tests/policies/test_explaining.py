@@ -191,6 +191,36 @@ def test_a_refused_name_names_the_dns_rules():
     assert unexplained(policy, l7=DnsRequest("a.example.com."), **asked) == "l7-allowed-by-policy"
 
 
+ALL_OF_UDP = [{"ports": [{"port": "1", "endPort": 65535, "protocol": "UDP"}]}]
+
+
+@pytest.mark.parametrize(
+    ("plain", "is_refused"),
+    [
+        ({"toEntities": ["cluster"]}, True),
+        ({"toEntities": ["cluster"], "toPorts": ports("0/UDP")}, True),
+        ({"toEntities": ["cluster"], "toPorts": ALL_OF_UDP}, True),
+        ({"toEntities": ["cluster"], "toPorts": ports("53/UDP")}, False),
+    ],
+)
+def test_a_plain_allow_beside_dns_rules_counts_only_where_it_names_their_port(plain, is_refused):
+    """The proxy has the redirect in any case, and of its rules only those about its port."""
+    dns = {**ports("53/UDP")[0], "rules": {"dns": [{"matchPattern": "*.example.com"}]}}
+    policy = a_policy(egress=[{**to_app("dns"), "toPorts": [dns]}, plain])
+    asked = {
+        "peer": a_pod("dns"),
+        "direction": Direction.EGRESS,
+        "port": 53,
+        "protocol": Protocol.UDP,
+        "observed": REFUSED,
+        "l7": DnsRequest("a.example.org."),
+    }
+    if is_refused:
+        assert explained(policy, **asked).policies == (ref(),)
+    else:
+        assert unexplained(policy, **asked) == "allowed-by-policy"
+
+
 def test_authentication_names_the_policies_that_ask_for_it():
     """Only such as allow the flow."""
     observed = Observed(verdict=Verdict.DROPPED, drop_reason=AUTH_REQUIRED)

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policies.evaluating import decide
 from policies.flows import Direction
@@ -24,9 +26,9 @@ SHUT = a_policy(ingress=[{}])
 OPEN = a_policy(ingress=[from_app("api")])
 
 
-def outcomes(repository: Repository, at: float, tolerance: float = 5.0) -> list[str]:
+def outcomes(repository: Repository, at: float) -> list[str]:
     """What becomes of app=api to app=web, under each version that may hold."""
-    versions = repository.subject(WEB).in_force(at, tolerance)
+    versions = repository.subject(WEB).in_force(at)
     return [str(decide(version, a_query(API)).decision) for version in versions]
 
 
@@ -45,8 +47,16 @@ def test_a_policy_holds_from_its_beginning():
     assert outcomes(repository, 996.0) == ["allowed", "default-deny"]
     assert outcomes(repository, 1000.0) == ["default-deny", "allowed"]
     assert outcomes(repository, 1004.0) == ["default-deny", "allowed"]
-    assert outcomes(repository, 1005.0) == ["default-deny"]
-    assert repository.subject(WEB).settled_after == 1005.0
+    assert outcomes(repository, 1060.0) == ["default-deny"]
+    assert repository.subject(WEB).settled_after == 1060.0
+
+
+def test_a_busy_node_may_enforce_for_a_while_what_is_gone():
+    """A policy that was deleted explains what was stopped up to a minute later."""
+    repository = a_repository(SHUT)
+    repository.delete("0", at=1000.0)
+    assert outcomes(repository, 1030.0) == ["allowed", "default-deny"]
+    assert outcomes(repository, 1061.0) == ["allowed"]
 
 
 def test_versions_follow_each_other_and_the_nearest_comes_first():
@@ -205,8 +215,8 @@ def test_old_versions_are_pruned():
     repository.apply("q", OPEN, since=100.0)
     repository.delete("q", at=150.0)
     repository.prune(300.0)
-    assert repository.subject(WEB).settled_after == 205.0
-    assert outcomes(repository, 150.0) == ["allowed"]
+    assert repository.subject(WEB).settled_after == 260.0
+    assert outcomes(repository, 170.0) == ["allowed"]
     assert outcomes(repository, 300.0) == ["default-deny"]
     assert len(repository._policies) == 1
 
@@ -290,11 +300,11 @@ def test_facts_have_versions_too():
     outside = LabelSet.of(["reserved:world"])
 
     def comes_in(at: float, ip: str) -> str:
-        (version,) = repository.subject(WEB).in_force(at)
+        version, *_ = repository.subject(WEB).in_force(at)
         return str(decide(version, a_query(outside, ip=ip)).decision)
 
     def goes_out(at: float, ip: str) -> str:
-        (version,) = repository.subject(WEB).in_force(at)
+        version, *_ = repository.subject(WEB).in_force(at)
         asked = a_query(outside, direction=Direction.EGRESS, ip=ip)
         return str(decide(version, asked).decision)
 
@@ -314,7 +324,7 @@ def test_facts_have_versions_too():
     assert goes_out(300.0, "192.0.2.9") == "allowed"
     assert goes_out(300.0, "192.0.2.8") == "default-deny"
     repository.prune(250.0)
-    assert repository.subject(WEB).settled_after == 205.0
+    assert repository.subject(WEB).settled_after == 260.0
     repository.delete("g", at=400.0)
     assert comes_in(500.0, "192.0.2.1") == "default-deny"
 
@@ -339,3 +349,30 @@ def test_subjects_beyond_all_measure_are_forgotten(monkeypatch):
         repository.subject(a_pod(f"app{number}"))
     assert repository.subject(WEB) is not first
     assert outcomes(repository, 0.0) == ["default-deny"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 400), max_size=6, unique=True).map(sorted),
+    st.integers(-100, 600),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_what_may_be_in_force_is_the_same_all_along(changes, at, share):
+    """From the first to the last moment that `steady` tells, and no more beyond them."""
+    repository = Repository()
+    for number, change in enumerate(changes):
+        repository.apply("p", OPEN if number % 2 else SHUT, since=float(change))
+    timeline = repository.subject(WEB)
+    since, until = timeline.steady(at)
+    assert since <= at < until
+    expected = timeline.in_force(at)
+    first, last = max(since, -1000.0), min(until, 1000.0)
+    assert timeline.in_force(first) == expected
+    assert timeline.in_force(first + (last - first) * share) == expected
+    if until <= 1000.0:
+        assert timeline.in_force(until) != expected or _is_crossing(changes, until)
+
+
+def _is_crossing(changes, at):
+    """Whether two versions only pass each other then, of which one may have gone meanwhile."""
+    return any(2 * at == one + other for one in changes for other in changes if one != other)

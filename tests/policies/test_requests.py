@@ -86,3 +86,10 @@ def test_a_url_is_host_and_path(url, host, path):
     """Hubble reports one URL; Envoy compares its parts."""
     request = HttpRequest.of_url("GET", url)
     assert (request.host, request.path) == (host, path)
+
+
+def test_half_a_character_meets_nothing():
+    """JSON can hold what is no text; no expression and no pattern is about that."""
+    assert not compiles("/\ud800")
+    assert not passes(HttpRule(path="/.*"), path="/\ud800")
+    assert not DnsPattern("*.example.com").matches("\ud800.example.com")

@@ -62,6 +62,8 @@ class Host:
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
         self._socket = folder / "inside.sock"
+        # Whoever had this name before is gone, and its socket's file may not be.
+        self._socket.unlink(missing_ok=True)
         self.log = folder / "inside.log"
         command = ["unshare", "--net"]
         if mounts:
