@@ -113,6 +113,7 @@ def test_a_pipeline_that_only_starts_misses_none_either(
 
         def is_counted() -> bool:
             # What was cut off in the middle is sent again and again, ever more rarely.
+            cilium_cluster.nudge()
             at.books.clear()
             for race in races:
                 race.book(watch)
