@@ -37,7 +37,8 @@ check: $(VENV)/.developer ## Format, lint, types, import layers, generated files
 fast: $(VENV)/.developer ## The fast tests alone
 	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
 
-soak: $(VENV)/.developer ## All packet probes of 200 policy sets on a real Cilium, as root: a table, and docs/probes.md
+soak: $(VENV)/.developer ## On a real Cilium, as root: races of 200 policies, packet probes of 200 sets, docs/probes.md
+	@$(BIN)/python -m pytest -q -m soak tests/real
 	@$(BIN)/python -m tests.real.probes --sets 200 --seed 1 --write $(ARGS)
 
 bench: $(VENV)/.developer ## The benchmarks: a table, and JSON in bench/results

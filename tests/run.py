@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-REAL = "kafka or postgres or relay or kubernetes or engine or cilium or journey or slow"
+REAL = (
+    "(kafka or postgres or relay or kubernetes or engine or cilium or journey or slow) and not soak"
+)
 
 
 def main() -> int:

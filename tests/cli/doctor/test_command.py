@@ -15,6 +15,8 @@ from tests.parts.gitlab import GitLab, Project
 @pytest.fixture(autouse=True)
 def own_state(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    # A process sets up its logs once; this one is pytest's.
+    monkeypatch.setattr("runtime.logs.configure", lambda *_: None)
 
 
 def test_before_the_first_run_nothing_is_wrong_and_nothing_is_made(capsys, tmp_path):

@@ -1,7 +1,7 @@
 """A policy applied and violated within the same second: no alert missing, none unexplained."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import waiting
+from tests.contracts.hubble.reading import Client, moment
 from tests.journeys.pipeline import Counted
 from tests.parts.cilium.cluster import Cluster
 from tests.parts.cilium.hosts import Call
@@ -16,10 +17,10 @@ from tests.parts.cilium.pods import Pod, Wanted
 from tests.parts.cilium.standard import Cast
 from tests.real.journeys import live
 from tests.real.journeys.live import alert
-from tests.real.watching import Watch, watching
+from tests.real.watching import Flow, watching
 
 pytestmark = [
-    *(pytest.mark.cilium, pytest.mark.kubernetes, pytest.mark.journey),
+    *(pytest.mark.cilium, pytest.mark.kubernetes, pytest.mark.journey, pytest.mark.soak),
     *(pytest.mark.xdist_group("cilium"), pytest.mark.timeout(600)),
 ]
 
@@ -72,12 +73,12 @@ class Race:
         about = alert(f"shop/race-{app}-{number}", f"shop/{app}", "shop/backend")
         self.laps.append((about, began, time.time_ns() if withdraw else LATER))
 
-    def book(self, watch: Watch) -> None:
+    def book(self, seen: Iterable[Flow]) -> None:
         """Book what was stopped, policy by policy."""
-        flows = [flow for flow in watch.flows if flow.IP.destination == self.target.ip]
+        flows = [flow for flow in seen if flow.IP.destination == self.target.ip]
         for about, began, ended in self.laps:
             lap = [flow for flow in flows if began <= flow.time.ToNanoseconds() <= ended]
-            assert self.at.watched(lap, about)
+            self.at.watched(lap, about)
 
     def _call(self) -> Call:
         return self.cast.backend.connect(self.target.ip, 8080, timeout=BRIEF)
@@ -94,7 +95,7 @@ def test_two_hundred_policies_are_violated_as_they_come(
                 list(pool.map(lambda race, n=number: race.run(n, withdraw=True), races))
                 waiting.for_seconds(APART_SECONDS, check=at.stages.check_alive)
         for race in races:
-            race.book(watch)
+            race.book(watch.flows)
         assert len(at.books) == TARGETS * ROUNDS
         at.audit(seconds=120)
 
@@ -103,10 +104,8 @@ def test_a_pipeline_that_only_starts_misses_none_either(
     cilium_cluster: Cluster, cilium_cast: Cast, targets: list[Pod], tmp_path: Path
 ) -> None:
     """The stages start while the policies are applied and violated."""
-    with (
-        watching(cilium_cluster) as watch,
-        live.running(cilium_cluster, tmp_path, wait=False) as at,
-    ):
+    began = moment(time.time_ns())
+    with live.running(cilium_cluster, tmp_path, wait=False) as at:
         races = [Race(at, cilium_cast, target) for target in targets]
         with futures.ThreadPoolExecutor(len(races)) as pool:
             list(pool.map(lambda race: race.run(0, withdraw=False), races))
@@ -115,12 +114,14 @@ def test_a_pipeline_that_only_starts_misses_none_either(
             # What was cut off in the middle is sent again and again, ever more rarely.
             cilium_cluster.nudge()
             at.books.clear()
+            with cilium_cluster.relay.channel() as channel:
+                # What the rings can still tell: no reader gets more of what was before it.
+                seen = Client(channel).flows(since=began)
             for race in races:
-                race.book(watch)
+                race.book(seen)
             return at.stages.counts() == at.books
 
         waiting.until(is_counted, what="each violation in its alert", seconds=120, every=0.5)
-        assert len(at.books) == TARGETS
         assert not at.unexplained()
     for target in targets:
         name = f"race-{target.labels['app']}-0"
