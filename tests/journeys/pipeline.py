@@ -17,11 +17,13 @@ import httpx
 
 from bus import opening
 from schemas import topics
+from tests import waiting
 from tests.parts import ports
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("agent", "alert-api", "enricher", "collector")
 WAIT_SECONDS = 90.0
+STACK_LINES = 150
 READ_BY = {topics.FLOWS.name: "picket-enricher", topics.MATCHES.name: "picket-alert-api"}
 
 
@@ -178,8 +180,9 @@ class Pipeline:
             assert not too_many, f"counted more than once: {too_many}"
             if time.monotonic() > deadline:
                 missing = {key: n - found[key] for key, n in expected.items() if n != found[key]}
-                tails = "\n\n".join(f"{stage}:\n{self.tail(stage, 4)}" for stage in STAGES)
-                raise AssertionError(f"missing after {seconds} s: {missing}\n{tails}")
+                raise AssertionError(
+                    f"missing after {seconds} s: {missing}\n{self.state_of_affairs()}"
+                )
             time.sleep(0.2)
         self.await_drained()
         assert self.counts() == expected
@@ -203,6 +206,26 @@ class Pipeline:
                     time.sleep(0.2)
         finally:
             log.close()
+
+    def state_of_affairs(self) -> str:
+        """Return what tells where events wait: lag, notices, and each stage's stack and log."""
+        told = []
+        with contextlib.closing(opening.open_log(opening.BusSettings(bus=self.bus))) as log:
+            told += [
+                str(row) for topic, group in READ_BY.items() for row in log.lag(group, [topic])
+            ]
+        with contextlib.suppress(httpx.HTTPError):
+            told += map(str, self.notices())
+        for stage, process in self.processes.items():
+            process.send_signal(signal.SIGUSR1)
+            with contextlib.suppress(AssertionError):
+                waiting.until(
+                    lambda stage=stage: "(most recent call first)" in self.tail(stage, STACK_LINES),
+                    what=f"the stack of {stage}",
+                    seconds=5,
+                )
+            told += [f"\n{stage}:", self.tail(stage, STACK_LINES)]
+        return "\n".join(told)
 
     def check_alive(self) -> None:
         """Fail with its last words where a stage ended by itself."""

@@ -11,6 +11,7 @@ the stages carry no hook for it.
 import argparse
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -105,6 +106,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     # Whichever way the tests end, no stage outlives them.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A journey that waits in vain asks each stage where it stands.
+    faulthandler.register(signal.SIGUSR1)
     if options.die_at:
         plant(Countdown(options.die_at))
     from cli import main as cli_main

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -63,11 +64,15 @@ def test_whoever_comes_next_clears_up_after_a_keeper_that_was_killed():
         [sys.executable, "-c", HALF], cwd=leftovers.ROOT, stdout=subprocess.PIPE, text=True
     )
     number, keeper = map(int, owner.stdout.readline().split())
+    watched = os.pidfd_open(keeper)
     os.kill(keeper, signal.SIGSTOP)
     owner.kill()
     os.kill(keeper, signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
+    # A killed process holds its lock until it is gone, and it is no child of ours.
+    assert select.select([watched], [], [], 10)[0], "the keeper does not end"
+    os.close(watched)
     claimed = leftovers.claim()
     try:
         assert remains(number) == []
