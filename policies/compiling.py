@@ -7,8 +7,8 @@ rules select share one SubjectPolicy, and so share whatever a caller caches unde
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from policies import facts, selectors
 from policies import labels as lbl
-from policies import selectors
 from policies.flows import Protocol
 from policies.inventory import Inventory, NamedPort
 from policies.labels import LabelSet
@@ -180,23 +180,13 @@ class _Compiler:
 
     def _cidr_groups(self, peer: CidrGroupPeer) -> Iterator[PeerMatch]:
         for group in self._inventory.cidr_groups:
-            if (
-                group.name == peer.name
-                if peer.selector is None
-                else peer.selector.matches(group.labels)
-            ):
+            if facts.means_group(peer, group):
                 for prefix in group.prefixes:
                     yield PeerMatch(prefix=prefix, excepts=peer.excepts)
 
     def _services(self, peer: ServicePeer) -> Iterator[PeerMatch]:
         for service in self._inventory.services:
-            if peer.namespace and service.namespace != peer.namespace:
-                continue
-            if (
-                service.name != peer.name
-                if peer.selector is None
-                else not peer.selector.matches(service.labels)
-            ):
+            if not facts.means_service(peer, service):
                 continue
             if service.selector is not None:
                 pods = service.selector.and_implied(

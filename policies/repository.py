@@ -6,12 +6,13 @@ made anew only when an object that concerns it changes. Not safe for threads.
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
 from policies import compiling, inventory, options, parsing
 from policies.decoding import Field, PolicyRejected
+from policies.facts import Facts, Reference, references
 from policies.indexing import Index
 from policies.inventory import Fact, Inventory, NamedPort
 from policies.labels import LabelSet
@@ -30,13 +31,6 @@ _FACTS: Final[dict[str, Callable[[Mapping[str, object]], Fact]]] = {
     "Endpoints": inventory.backends,
     "CiliumCIDRGroup": inventory.cidr_group,
     "NamedPorts": inventory.named_ports,
-}
-_CONCERNS: Final = {
-    "Service": Need.SERVICES,
-    "EndpointSlice": Need.SERVICES,
-    "Endpoints": Need.SERVICES,
-    "CiliumCIDRGroup": Need.CIDR_GROUPS,
-    "NamedPorts": Need.NAMED_PORTS,
 }
 AGENT_OPTIONS: Final = "AgentOptions"
 NAMESPACE: Final = "Namespace"
@@ -64,15 +58,16 @@ class Repository:
         self._base_options = options
         self._options: dict[str, History[Options]] = {}
         self._policies: dict[str, History[_Installed]] = {}
-        self._facts: dict[str, tuple[Need, History[Fact]]] = {}
+        self._facts = Facts()
         self._index = Index()
         self._timelines: dict[LabelSet, SubjectTimeline] = {}
-        self._needs: dict[LabelSet, frozenset[Need]] = {}
+        self._references: dict[LabelSet, frozenset[Reference]] = {}
+        self._referring: dict[Reference, set[LabelSet]] = {}
         self._by_namespace: dict[str, set[LabelSet]] = {}
         self._compiled: weakref.WeakValueDictionary[tuple[object, ...], SubjectPolicy] = (
             weakref.WeakValueDictionary()
         )
-        self._gathered: dict[tuple[float, frozenset[Need]], Inventory] = {}
+        self._gathered: dict[tuple[float, frozenset[Reference]], Inventory] = {}
         self._numbers = count(1)
         self._versions = count(1)
         self._rejected: dict[str, PolicyRejected] = {}
@@ -100,8 +95,8 @@ class Repository:
         if key in self._policies:
             self._put_policy(key, None, at)
         elif key in self._facts:
-            need, history = self._facts[key]
-            self._put_fact(key, need, history.put(at, None) if at is not None else History())
+            known = self._facts.get(key)
+            self._put_fact(key, known.put(at, None) if at is not None else History())
         elif key in self._options:
             history_ = self._options[key]
             self._put_options(key, history_.put(at, None) if at is not None else History())
@@ -152,9 +147,9 @@ class Repository:
             shorter = history.after(before)
             if shorter is not history:
                 self._store_policy(key, history, shorter)
-        for key, (need, facts) in list(self._facts.items()):
+        for key, facts in self._facts.items():
             if (kept := facts.after(before)) is not facts:
-                self._put_fact(key, need, kept)
+                self._put_fact(key, kept)
 
     def _take(self, key: str, manifest: Mapping[str, object], since: float | None) -> None:
         kind = Field("", manifest)["kind"].text()
@@ -166,8 +161,7 @@ class Repository:
             history = self._options.get(key, History())
             self._put_options(key, history.put(since, options.parse(manifest)))
         elif kind in _FACTS:
-            _, facts = self._facts.get(key, (None, History()))
-            self._put_fact(key, _CONCERNS[kind], facts.put(since, _FACTS[kind](manifest)))
+            self._put_fact(key, self._facts.get(key).put(since, _FACTS[kind](manifest)))
 
     # Storing, and forgetting what depended on it.
 
@@ -194,17 +188,19 @@ class Repository:
         for policy in (*before, *after):
             self._forget_subjects(policy)
 
-    def _put_fact(self, key: str, need: Need, history: "History[Fact]") -> None:
-        old = self._facts.get(key)
-        if old is not None and old[1] == history:
+    def _put_fact(self, key: str, history: "History[Fact]") -> None:
+        changed = self._facts.put(key, history)
+        if not changed:
             return
-        if history.versions:
-            self._facts[key] = (need, history)
-        else:
-            self._facts.pop(key, None)
         self._gathered.clear()
-        for labels in [ls for ls, needs in self._needs.items() if need in needs]:
-            self._forget(labels)
+        concerned = [
+            reference
+            for reference in self._referring
+            if any(self._facts.concerns(reference, fact) for fact in changed)
+        ]
+        for reference in concerned:
+            for labels in tuple(self._referring.get(reference, ())):
+                self._forget(labels)
 
     def _put_options(self, key: str, history: History[Options]) -> None:
         if self._options.get(key) == history:
@@ -227,14 +223,19 @@ class Repository:
         timeline = self._timelines.pop(labels, None)
         if timeline is not None:
             timeline.superseded = True
-        self._needs.pop(labels, None)
+        for reference in self._references.pop(labels, ()):
+            referring = self._referring[reference]
+            referring.discard(labels)
+            if not referring:
+                del self._referring[reference]
         self._by_namespace.get(labels.namespace, set()).discard(labels)
 
     def _forget_all(self) -> None:
         for timeline in self._timelines.values():
             timeline.superseded = True
         self._timelines.clear()
-        self._needs.clear()
+        self._references.clear()
+        self._referring.clear()
         self._by_namespace.clear()
 
     # Making the timeline of a subject.
@@ -244,30 +245,30 @@ class Repository:
     ) -> SubjectTimeline:
         histories = [self._policies[key] for key in self._index.candidates(labels)]
         chosen = [history for history in histories if _concerns(history, labels)]
-        needs = frozenset(
-            need
+        wanted = references(
+            rule
             for history in chosen
             for installed in history.values()
             for rule in installed.policy.rules
-            for need in rule.needs
         )
         changes = [time for history in chosen for time in history.changes()]
         for history in self._options.values():
             changes += history.changes()
-        for need, facts in self._facts.values() if needs else ():
-            if need in needs:
-                changes += facts.changes()
-        if named_ports is None and needs:
-            self._needs[labels] = needs
+        for facts in self._facts.about(wanted):
+            changes += facts.changes()
+        if named_ports is None and wanted:
+            self._references[labels] = wanted
+            for reference in wanted:
+                self._referring.setdefault(reference, set()).add(labels)
         return SubjectTimeline(
-            changes, lambda at: self._compile(labels, chosen, needs, named_ports, at)
+            changes, lambda at: self._compile(labels, chosen, wanted, named_ports, at)
         )
 
     def _compile(
         self,
         labels: LabelSet,
         histories: list[History[_Installed]],
-        needs: frozenset[Need],
+        wanted: frozenset[Reference],
         named_ports: tuple[NamedPort, ...] | None,
         at: float,
     ) -> SubjectPolicy:
@@ -285,13 +286,14 @@ class Repository:
                 if compiling.selects(rule, labels, opts)
             ]
         rules.sort(key=lambda entry: (entry[0].ref, entry[1]))
-        facts = self._inventory_at(at, needs) if needs else Inventory()
+        facts = self._inventory_at(at, wanted) if wanted else Inventory()
         traits = compiling.traits_of(labels, opts)
-        if Need.NAMED_PORTS in needs:
+        if Need.NAMED_PORTS in wanted:
             own = facts.ports_of(labels) if named_ports is None else named_ports
             traits = compiling.Traits(
                 traits.cluster, traits.is_init, traits.is_host, own, facts.all_ports()
             )
+            facts = replace(facts, named_ports=())
         key = (tuple(number for _, number, _ in rules), traits, opts, facts)
         compiled = self._compiled.get(key)
         if compiled is None:
@@ -314,14 +316,14 @@ class Repository:
                 return found
         return self._base_options
 
-    def _inventory_at(self, at: float, needs: frozenset[Need]) -> Inventory:
-        found = self._gathered.get((at, needs))
+    def _inventory_at(self, at: float, wanted: frozenset[Reference]) -> Inventory:
+        found = self._gathered.get((at, wanted))
         if found is None:
-            facts = (h.at(at) for need, h in self._facts.values() if need in needs)
+            facts = (history.at(at) for history in self._facts.about(wanted))
             found = inventory.gather(fact for fact in facts if fact is not None)
             if len(self._gathered) >= _MAX_INVENTORIES:
                 self._gathered.clear()
-            self._gathered[at, needs] = found
+            self._gathered[at, wanted] = found
         return found
 
 

@@ -2,12 +2,16 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from typing import Final
 
 from policies import addresses, naming
 from policies.addresses import PrefixTable
 from policies.flows import Direction, Protocol
 from policies.matching import CompiledRule, Finding, Why
 from policies.model import Policy, PolicyRef
+
+_INGRESS: Final = Direction.INGRESS
+"""Looking a member up in its enum would cost as much as the rest of a look-up here."""
 
 
 class DirectionPolicy:
@@ -117,7 +121,7 @@ class SubjectPolicy:
 
     def direction(self, direction: Direction) -> DirectionPolicy:
         """One direction's policy."""
-        return self.ingress if direction is Direction.INGRESS else self.egress
+        return self.ingress if direction is _INGRESS else self.egress
 
     def policy(self, ref: PolicyRef) -> Policy | None:
         """A policy that selects this subject, by its name."""
@@ -125,7 +129,7 @@ class SubjectPolicy:
 
     def port_class(self, direction: Direction, protocol: Protocol, port: int) -> int:
         """Ports (for ICMP: types) of one class always get the same decision and explanation."""
-        side = self.ingress if direction is Direction.INGRESS else self.egress
+        side = self.ingress if direction is _INGRESS else self.egress
         return side.port_class(protocol, port)
 
     def cidr_class(self, direction: Direction, ip: str) -> str:  # noqa: ARG002 (see below)
