@@ -38,6 +38,7 @@ FLOWS = 100_000
 """In each round."""
 SCANNED = 65_535
 SOURCES = 100_000
+SCANS = 3
 TARGET = 120_000
 SCAN_TARGET = 60_000
 COLD_TARGET = 3_000
@@ -135,12 +136,14 @@ def _alone() -> Iterator[Figure]:
         explained = bench.explained()
         bench.write(traffic.records(traffic.zipf(keys, FLOWS)))
         apart = bench.drain(FLOWS)
-        bench.write(
-            traffic.records(traffic.denied(3, 7, number) for number in range(1, SCANNED + 1))
-        )
-        ports = bench.drain(SCANNED)
-        bench.write(traffic.records(traffic.from_world(3, number) for number in range(SOURCES)))
-        sources = bench.drain(SOURCES)
+        ports, sources = [], []
+        for subject in range(SCANS):
+            scan = (traffic.denied(subject, 7, number) for number in range(1, SCANNED + 1))
+            bench.write(traffic.records(scan))
+            ports.append(bench.drain(SCANNED))
+            scan = (traffic.from_world(subject, number) for number in range(SOURCES))
+            bench.write(traffic.records(scan))
+            sources.append(bench.drain(SOURCES))
     yield Figure(
         name="enricher, explained for the first time, 1,000 policies",
         value=explained / cold.seconds,
@@ -155,14 +158,14 @@ def _alone() -> Iterator[Figure]:
         unit="flows/s a core",
         note=f"{apart.matches:,} matches of {FLOWS:,} flows",
     )
-    for name, scan in (("65,535 ports", ports), ("100,000 sources", sources)):
+    for name, scans in (("65,535 ports", ports), ("100,000 sources", sources)):
         yield Figure(
             name=f"enricher, a scan of {name}",
-            value=scan.rate,
+            value=statistics.median(scan.rate for scan in scans),
             unit="flows/s a core",
             target=SCAN_TARGET,
             better=Better.HIGHER,
-            note=f"{scan.matches:,} matches",
+            note=f"{scans[0].matches:,} matches; median of {SCANS} scans",
         )
 
 

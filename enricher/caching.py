@@ -29,10 +29,13 @@ class Generations(Generic[Key, Value]):
     def find(self, key: Key) -> Value | None:
         """Return the entry, which then counts as used."""
         value = self.young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.put(key, value)
+        return self.recall(key) if value is None else value
+
+    def recall(self, key: Key) -> Value | None:
+        """Return an entry that is known not to be in `young`; it then counts as used."""
+        value = self._old.get(key)
+        if value is not None:
+            self.put(key, value)
         return value
 
     def put(self, key: Key, value: Value) -> None:

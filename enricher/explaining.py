@@ -95,7 +95,7 @@ class Explaining:
         key = (
             pair,
             policy.version,
-            policy.port_class(pair.direction, transport.protocol, transport.port),
+            policy.port_class(pair.direction, *transport),
             policy.cidr_class(pair.direction, ip) if pair.is_outside else "",
         )
         outcome = self._of_pairs.find(key)

@@ -121,7 +121,7 @@ class Matching:
                         elif time < cell.first:
                             cell.first = time
                     else:
-                        place(response, key, time, work, origin)
+                        place(response, key, cell, time, work, origin)
                 elif event == _L7_EVENT:
                     self._place_request(response, work, origin)
                 else:
@@ -139,18 +139,20 @@ class Matching:
         misses, self._explaining.explained = self._explaining.explained, 0
         return misses
 
-    def _place(
+    def _place(  # noqa: PLR0917 - names would cost more than they tell, for each flow
         self,
         response: views_pb2.ResponseView,
         key: _Key,
+        cell: Cell | None,
         time: int,
         work: Work,
         origin: Origin,
     ) -> None:
-        """Count a flow of which there is no cell bound to its minute."""
+        """Count a flow of which there is no cell bound to its minute; `cell`: one that is not."""
         if not work.is_plausible(time):
             time = _time(response, work)
-        cell = self._cells.find(key)
+        if cell is None:
+            cell = self._cells.recall(key)
         if cell is None or cell.timeline.superseded or not cell.since <= time < cell.until:
             cell = self._cell(key, response.flow, time)
             self._cells.put(key, cell)
@@ -184,14 +186,14 @@ class Matching:
 
     def _cell(self, key: _Key, flow: views_pb2.FlowView, time: int) -> Cell:
         """Return a cell for all flows like this one while the same versions may be in force."""
-        source, destination, raw, _, *same = key
+        source, destination, raw, port, *same = key
         of_pair = (source, destination, *same)
         pair = self._pairs.find(of_pair)
         if pair is None or pair.timeline.superseded:
             pair = self._pair(flow)
             self._pairs.put(of_pair, pair)
         ip = reading.addresses(raw)[pair.peer_side]
-        transport = reading.transport(flow.l4)
+        transport = reading.to_port(port, flow.l4)
         if time >= pair.settled:
             outcome = self._explaining.newest(pair, transport, ip)
             since, until = pair.settled, _NEVER
@@ -204,7 +206,7 @@ class Matching:
             since=since,
             until=until,
             transport=transport,
-            address=(ip, pair.peer_name or _dns_name(flow, pair.direction)),
+            address=(ip, pair.peer_name or _dns_name(flow, inward=pair.inward)),
         )
 
     def _pair(self, flow: views_pb2.FlowView) -> Pair:
@@ -222,15 +224,16 @@ class Matching:
         subject = self._endpoints.of(flow.destination)
         peer = self._endpoints.of(flow.source)
         peer_ip, other_ip = reading.addresses(flow.IP)
-        if way is Direction.EGRESS:
+        inward = way is Direction.INGRESS
+        if not inward:
             subject, peer, peer_ip = peer, subject, other_ip
         return Stopped(
             direction=way,
             subject=subject.labels,
             peer=peer.labels,
             peer_ip=peer_ip,
-            peer_names=_dns_names(flow, way),
-            peer_address=(peer_ip, peer.name or _dns_name(flow, way)),
+            peer_names=tuple(flow.source_names if inward else flow.destination_names),
+            peer_address=(peer_ip, peer.name or _dns_name(flow, inward=inward)),
             transport=reading.transport(flow.l4),
             verdict=Verdict(flow.verdict),
             event=event,
@@ -250,12 +253,8 @@ class Matching:
         return known
 
 
-def _dns_names(flow: views_pb2.FlowView, way: Direction) -> tuple[str, ...]:
-    return tuple(flow.source_names if way is Direction.INGRESS else flow.destination_names)
-
-
-def _dns_name(flow: views_pb2.FlowView, way: Direction) -> str:
-    names = flow.source_names if way is Direction.INGRESS else flow.destination_names
+def _dns_name(flow: views_pb2.FlowView, *, inward: bool) -> str:
+    names = flow.source_names if inward else flow.destination_names
     return names[0] if names else ""
 
 

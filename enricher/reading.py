@@ -26,6 +26,7 @@ _PROTOCOLS: Final = {
     "VRRP": Protocol.VRRP,
     "IGMP": Protocol.IGMP,
 }
+_LAST_PORT: Final = 65_535
 _WITH_PORTS: Final = frozenset({Protocol.TCP, Protocol.UDP, Protocol.SCTP})
 
 
@@ -81,17 +82,30 @@ class Transport(NamedTuple):
     port: int
 
 
+_TCP: Final[dict[int, Transport]] = {}
+
+
 def transport(layer4: views_pb2.Layer4View) -> Transport:
     """Return where a flow went to; OTHER where Hubble does not say."""
-    port = layer4.TCP.destination_port
-    if port:
-        return Transport(Protocol.TCP, port)
     name = layer4.WhichOneof("protocol")
     if name is None:
         return Transport(Protocol.OTHER, 0)
     protocol = _PROTOCOLS[name]
     part = getattr(layer4, name)
     return Transport(protocol, part.destination_port if protocol in _WITH_PORTS else part.type)
+
+
+def to_port(key: int, layer4: views_pb2.Layer4View) -> Transport:
+    """Return where a flow went to; `key`: its TCP port, or a number that is none.
+
+    Kept for each port: a scan goes to all of them.
+    """
+    found = _TCP.get(key)
+    if found is None:
+        found = transport(layer4)
+        if found.protocol is Protocol.TCP and found.port == key <= _LAST_PORT:
+            _TCP[key] = found
+    return found
 
 
 def addresses(raw: bytes) -> tuple[str, str]:

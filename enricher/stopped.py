@@ -48,6 +48,7 @@ class Pair:
     __slots__ = (
         "direction",
         "first",
+        "inward",
         "is_outside",
         "peer_name",
         "peer_side",
@@ -60,12 +61,13 @@ class Pair:
         self.first = first
         """The first flow of them: all but transport, address and request is that of all."""
         self.direction = first.direction
+        self.inward = first.direction is Direction.INGRESS
         self.timeline = timeline
         self.policy: SubjectPolicy = timeline.newest
         self.settled = _nanos(timeline.settled_after)
         """What holds now holds for flows from then on (nanoseconds)."""
         self.is_outside = first.peer.is_outside
-        self.peer_side = _SOURCE if first.direction is Direction.INGRESS else _DESTINATION
+        self.peer_side = _SOURCE if self.inward else _DESTINATION
         """Which of a flow's two addresses is that of the peer."""
         self.peer_name = peer_name
         """What people call the peer, empty where only DNS knows."""
