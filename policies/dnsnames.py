@@ -55,7 +55,7 @@ class DnsPattern:
             return False
 
     def __str__(self) -> str:
-        return self.text
+        return self.text or "no name"
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -169,8 +169,16 @@ def _validator() -> Any:
 
 
 def _pattern(_: object, expression: str, value: object, __: object) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not _expression(expression).search(value):
+    if isinstance(value, str) and not _has(expression, value):
         yield ValidationError(f"must match {expression}")
+
+
+def _has(expression: str, value: str) -> bool:
+    try:
+        return _expression(expression).search(value) is not None
+    except UnicodeEncodeError:
+        # Half a character, as YAML and JSON can have it.
+        return False
 
 
 @cache

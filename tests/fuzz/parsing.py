@@ -1,0 +1,86 @@
+"""Any JSON, and policies spoilt at some places: a policy comes of it, or one clear refusal."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from policies import parsing
+from policies.decoding import PolicyRejected
+from policies.model import KINDS, Policy
+from policies.repository import Repository
+from tests.fuzz import corpora, spoiling
+from tests.policies import generating
+from tests.policies.generating import FACTS, WEB
+
+_JSON = 0
+_OPTIONS = {"kind": "AgentOptions", "spec": {"enablePolicy": "default", "clusterName": "c1"}}
+_TUNING = {
+    "severity": ("high", "worst"),
+    "threshold": ("5/1m", "5", "0/1m", "x/1m"),
+    "group-by": ("subject", "subject,peer", "nobody"),
+    "runbook": ("https://x/", "no address"),
+    "resolve-after": ("1h", "10", "-1s"),
+}
+_POLICIES = tuple(KINDS)
+_OTHERS = (*FACTS, _OPTIONS)
+
+
+def one(data: bytes) -> None:
+    """Take one input: its first byte says whether the rest is JSON or choices."""
+    for manifest in manifests(data):
+        if isinstance(manifest, dict):
+            take(manifest, thoroughly=len(data) % 8 == 0)
+
+
+def manifests(data: bytes) -> Iterator[Any]:
+    """What these bytes stand for."""
+    if data[:1] == bytes([_JSON]):
+        with contextlib.suppress(ValueError, RecursionError):
+            yield json.loads(data[1:])
+        return
+    generator = generating.out_of(data[1:])
+    if generator.maybe(8):
+        made: Any = json.loads(json.dumps(generator.one(_OTHERS)))
+    else:
+        made = generator.policy("p")
+        if generator.maybe():
+            made["metadata"]["annotations"] = {
+                f"picket.dev/{key}": generator.one(values) for key, values in _TUNING.items()
+            } | {"app.gitlab.com/alert": "true"}
+    for _ in range(generator.below(4)):
+        made = spoiling.spoil(made, generator.below)
+    yield made
+
+
+def take(manifest: dict[str, Any], *, thoroughly: bool) -> None:
+    """Parse it; see that a refusal says something and a policy can be asked."""
+    policy = _parsed(manifest)
+    if policy is not None:
+        assert not thoroughly or policy == parsing.parse(manifest, node_selector_labels=True)
+        for rule in policy.rules:
+            for entry in (*rule.ingress.allow, *rule.ingress.deny, *rule.egress.allow):
+                assert all(str(peer) for peer in entry.peers or ()), "a peer without a name"
+    if thoroughly or manifest.get("kind") not in _POLICIES:
+        repository = Repository()
+        with contextlib.suppress(PolicyRejected):
+            repository.apply("k", manifest, since=None)
+        assert repository.subject(WEB).newest.version > 0
+
+
+def _parsed(manifest: dict[str, Any]) -> Policy | None:
+    try:
+        return parsing.parse(manifest, node_selector_labels=True)
+    except PolicyRejected as error:
+        refused = error
+    assert refused.message, "a refusal without a word"
+    assert str(refused).startswith(refused.path)
+    return None
+
+
+def seeds() -> Iterator[bytes]:
+    """Policies as JSON, and rows of choices."""
+    for manifest in corpora.policies():
+        yield bytes([_JSON]) + json.dumps(manifest).encode()
+    for choices in corpora.choices(2):
+        yield b"\1" + choices
