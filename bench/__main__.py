@@ -20,7 +20,7 @@ import rich.table
 
 from bench import figures
 
-NAMES = ("policies", "agent", "enricher", "alert_api", "collector", "latency", "memory")
+NAMES = ("policies", "engine", "agent", "enricher", "alert_api", "collector", "latency", "memory")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -83,6 +83,18 @@ def from_world(subject: int, number: int) -> bytes:
     return flow.SerializeToString()
 
 
+def labels(workload: int) -> list[str]:
+    """Return the labels of a workload's identity."""
+    namespace = _namespace(workload)
+    return [
+        f"k8s:app=service-{workload}",
+        f"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name={namespace}",
+        f"k8s:io.cilium.k8s.policy.cluster={CLUSTER}",
+        "k8s:io.cilium.k8s.policy.serviceaccount=default",
+        f"k8s:io.kubernetes.pod.namespace={namespace}",
+    ]
+
+
 def _of_team(number: int) -> dict[str, Any]:
     rules = [{"fromEndpoints": [{}], "toPorts": _ports(8080)}]
     return _manifest(f"team-{number}", f"team-{number}", {}, rules, alerts=True)
@@ -168,13 +180,7 @@ def _pod(workload: int) -> flow_pb2.Endpoint:
         identity=20_000 + workload,
         cluster_name=CLUSTER,
         namespace=namespace,
-        labels=[
-            f"k8s:app={app}",
-            f"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name={namespace}",
-            f"k8s:io.cilium.k8s.policy.cluster={CLUSTER}",
-            "k8s:io.cilium.k8s.policy.serviceaccount=default",
-            f"k8s:io.kubernetes.pod.namespace={namespace}",
-        ],
+        labels=labels(workload),
         pod_name=f"{app}-7d4b9c6f5-x2k8p",
         workloads=[flow_pb2.Workload(name=app, kind="Deployment")],
     )
