@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bus import opening
+from bus import opening, port
 from schemas import topics
 from tests import waiting
 from tests.parts import ports
@@ -186,6 +186,19 @@ class Pipeline:
             time.sleep(0.2)
         self.await_drained()
         assert self.counts() == expected
+
+    def await_collecting(self) -> None:
+        """Wait until the collector reads relay.
+
+        Before, nodes must not write: what a ring loses ahead of the very first look nobody misses.
+        """
+        flows = topics.FLOWS.name
+        with contextlib.closing(opening.open_log(opening.BusSettings(bus=self.bus))) as log:
+            waiting.until(
+                lambda: all(row.end for row in log.lag(READ_BY[flows], [flows])),
+                what="a first word of the collector's",
+                despite=(port.LogError,),
+            )
 
     def await_drained(self, *, seconds: float = 30.0) -> None:
         """Wait until each stage has read all that stands before it now, first to last.

@@ -36,6 +36,7 @@ def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         surroundings.distributed(tmp_path, capacity=CAPACITY) as around,
         pipeline.running(around.pipeline) as stages,
     ):
+        stages.await_collecting()
         around.nodes.start(RATE)
         waiting.until(lambda: sum(stages.counts().values()) > 0, what="the first counts")
         for number in range(ROUNDS):

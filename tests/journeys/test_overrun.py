@@ -21,6 +21,7 @@ def test_flows_that_the_rings_lost_are_reported_as_a_gap_of_each_node(tmp_path: 
         surroundings.distributed(tmp_path, capacity=CAPACITY) as around,
         pipeline.running(around.pipeline) as stages,
     ):
+        stages.await_collecting()
         around.nodes.start(RATE)
         waiting.until(lambda: sum(stages.counts().values()) > 20, what="the first counts")
         stages.kill("collector")
