@@ -72,7 +72,8 @@ class Live:
             assert not too_many, f"counted and not in the books: {dict(too_many)}"
             if time.monotonic() > deadline:
                 missing = dict(self.books - found)
-                raise AssertionError(f"not counted within {seconds} s: {missing}\n{self.words()}")
+                where = self.stages.state_of_affairs()
+                raise AssertionError(f"not counted within {seconds} s: {missing}\n{where}")
             self.cluster.nudge()
             time.sleep(0.3)
         assert not (left := self.unexplained()), f"unexplained: {left}"
@@ -95,11 +96,6 @@ class Live:
     def notices(self, kind: str) -> list[Mapping[str, Any]]:
         """Return what the operator was told of a kind."""
         return [row for row in self.stages.notices() if row["kind"] == kind]
-
-    def words(self) -> str:
-        """Return the last lines of every stage, and the notices."""
-        tails = "\n".join(f"{name}:\n{self.stages.tail(name, 6)}" for name in pipeline.STAGES)
-        return f"{self.stages.notices()}\n{tails}"
 
 
 @contextlib.contextmanager
