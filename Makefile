@@ -11,6 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Tests start hundreds of processes: each would compile all of Picket and its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+# A third worker, though two cores will do: every other test waits for something.
 FAST := not kafka and not postgres and not relay and not kubernetes and not engine and not cilium and not journey and not slow
 
 .PHONY: help setup run test check fast soak bench format generate requirements clean
@@ -32,10 +35,10 @@ check: $(VENV)/.developer ## Format, lint, types, import layers, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m schemas.generate --check
-	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+	@$(BIN)/python -m pytest -q -n 3 -m "$(FAST)"
 
 fast: $(VENV)/.developer ## The fast tests alone
-	@$(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
+	@$(BIN)/python -m pytest -q -n 3 -m "$(FAST)"
 
 soak: $(VENV)/.developer ## On a real Cilium, as root: races of 200 policies, packet probes of 200 sets, docs/probes.md
 	@$(BIN)/python -m pytest -q -m soak tests/real

@@ -230,7 +230,9 @@ def _holds(lease: port.Consumer) -> bool:
     held = lease.assignment()
     if held:
         lease.pause(held)
-    lease.poll(timeout=0.0 if held else LEASE_POLL_SECONDS, max_records=1)
+    lease.poll(timeout=0.0, max_records=1)
+    if not lease.assignment():
+        lease.poll(timeout=LEASE_POLL_SECONDS, max_records=1)
     return bool(lease.assignment())
 
 

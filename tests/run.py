@@ -39,7 +39,7 @@ def main() -> int:
             code = subprocess.run(
                 [
                     *(sys.executable, "-m", "pytest", "-q", "-m", REAL),
-                    *("-n", "2", "--dist", "loadgroup", "--durations", "10"),
+                    *("-n", "3", "--dist", "loadgroup", "--durations", "10"),
                 ],
                 cwd=ROOT,
                 env=environment,

@@ -229,6 +229,7 @@ def test_all_shapes_that_hubble_writes_are_read(log, tmp_path):
     assert not written.letters()
 
 
+@pytest.mark.slow
 def test_a_flood_keeps_its_lost_events(log):
     """Of both sources, as the recording holds them."""
     harness.collected(log, flows=str(CAPTURES / "flood.jsonl.gz"))
