@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A third worker, though two cores will do: every other test waits for something.
 FAST := not kafka and not postgres and not relay and not kubernetes and not engine and not cilium and not journey and not slow
 
-.PHONY: help setup run test check fast soak bench format generate requirements clean
+.PHONY: help setup run test check fast soak fuzz bench format generate requirements clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ fast: $(VENV)/.developer ## The fast tests alone
 soak: $(VENV)/.developer ## On a real Cilium, as root: races of 200 policies, packet probes of 200 sets, docs/probes.md
 	@$(BIN)/python -m pytest -q -m soak tests/real
 	@$(BIN)/python -m tests.real.probes --sets 200 --seed 1 --write $(ARGS)
+
+fuzz: $(VENV)/.developer ## A million inputs for each target of the fuzzer; hours: docs/fuzzing.md
+	@$(BIN)/python -m tests.fuzz --runs 1000000 $(ARGS)
 
 bench: $(VENV)/.developer ## The benchmarks: a table, and JSON in bench/results
 	@$(BIN)/python -m bench $(ARGS)

@@ -15,8 +15,12 @@ from tests.parts.synthetic import events, filters, ring, streams
 
 STREAMS = 32
 """How many streams one node serves at a time."""
-GOING_SECONDS = 1.0
-"""How long streams have to end before the server stops; one that nobody reads cannot."""
+GOING_SECONDS = 5.0
+"""How long streams have to end before the server stops; one that nobody reads cannot.
+
+Longer than a stream may take to notice on a busy machine: then it would be cancelled, which relay
+takes for an end in good order.
+"""
 VERSION = "cilium v1.19.6+synthetic"
 
 
