@@ -48,6 +48,12 @@ def stop(guardian: subprocess.Popen[bytes], *, kill: bool = False) -> None:
     guardian.wait(TERMINATE_SECONDS + 10)
 
 
+def leave(guardian: subprocess.Popen[bytes]) -> None:
+    """Let a server go on without whoever started it: it ends with the session."""
+    # Or Python would warn, at its own end, of a child that still runs.
+    guardian.returncode = 0
+
+
 def freeze(guardian: subprocess.Popen[bytes]) -> None:
     """Stop the server's clock (SIGSTOP), or let it go on where it stands still."""
     guardian.send_signal(signal.SIGUSR2)

@@ -207,6 +207,12 @@ class Broker:
         if self._guardian is not None:
             guardian.freeze(self._guardian)
 
+    def leave(self) -> None:
+        """Let it go on to the session's end."""
+        process, self._guardian = self._guardian, None
+        if process is not None:
+            guardian.leave(process)
+
     def restart(self, *, kill: bool = False) -> None:
         """Stop and start it with the same data and ports."""
         self.stop(kill=kill)
@@ -295,10 +301,6 @@ def unsecured_token(subject: str, *, seconds: int = 600) -> str:
     return f"{part({'alg': 'none'})}.{part(claims)}."
 
 
-_STARTED: list[Broker] = []
-"""Keeps what the guardian will stop from being collected."""
-
-
 @contextlib.contextmanager
 def running(folder: Path, *, jvm: Sequence[str] = JVM) -> Iterator[Broker]:
     """Run a broker of one's own, such as one that will be restarted."""
@@ -336,7 +338,7 @@ def _shared(folder: Path) -> Broker:
             return Broker(folder=folder / "broker", ports=Ports(**json.loads(note.read_text())))
         broker = new(folder / "broker")
         broker.start()
-        _STARTED.append(broker)
+        broker.leave()
         note.write_text(json.dumps(dataclasses.asdict(broker.ports)))
         return broker
 

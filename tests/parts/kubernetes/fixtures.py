@@ -15,8 +15,6 @@ from tests.parts import cache, demand
 from tests.parts.kubernetes import crds, plane
 
 PART = "Kubernetes control plane"
-_STARTED: list[plane.ControlPlane] = []
-"""Keeps what the guardian will stop from being collected."""
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +74,7 @@ def _shared(folder: Path) -> plane.ControlPlane:
         cluster = plane.new(folder / "plane", with_controllers=True)
         cluster.start()
         crds.install(cluster)
-        _STARTED.append(cluster)
+        cluster.leave()
         made = ("port", "etcd_port", "peer_port")
         note.write_text(json.dumps({name: getattr(cluster, name) for name in made}))
         return cluster

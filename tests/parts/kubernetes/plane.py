@@ -115,6 +115,11 @@ class ControlPlane:
         for server in reversed(self.servers):
             server.stop(kill=kill)
 
+    def leave(self) -> None:
+        """Let it go on to the session's end. Idempotent."""
+        for server in self.servers:
+            server.leave()
+
     def restart(self, *, kill: bool = False) -> None:
         """Stop and start it with the same ports, keys and data."""
         self.stop(kill=kill)

@@ -65,6 +65,12 @@ class Server:
         if process is not None:
             guardian.stop(process, kill=kill)
 
+    def leave(self) -> None:
+        """Let it go on to the session's end. Idempotent."""
+        process, self._guardian = self._guardian, None
+        if process is not None:
+            guardian.leave(process)
+
     def restart(self, *, kill: bool = False) -> None:
         """Stop it and start it again."""
         self.stop(kill=kill)
