@@ -39,7 +39,7 @@ class KafkaLog:
         options = cluster.options()
         cluster.look()
         with kafka_errors.translated("connecting to Kafka"):
-            self._admin = KafkaAdminClient(**options)
+            self._admin = kafka_connection.made(KafkaAdminClient, **options)
         self._topics = kafka_topics.Topics(self._admin)
         self._lock = threading.Lock()
         self._closed = False

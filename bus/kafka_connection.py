@@ -7,10 +7,10 @@ and are never part of a message.
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka.net.compat import KafkaNetClient
 from kafka.net.sasl.oauth import AbstractTokenProvider
@@ -23,6 +23,9 @@ BOOTSTRAP_MS = 10_000
 REQUEST_MS = 8_000
 RECONNECT_MS = 1_000
 METADATA_MS = 30_000
+STOP_MS = 2_000
+
+Client = TypeVar("Client")
 
 
 class TokenFile(AbstractTokenProvider):  # type: ignore[misc] # the client has no types
@@ -142,6 +145,26 @@ class Cluster:
                 f" kafka_certificate_file {self.certificate_file}): {error}"
             ) from error
         return context
+
+
+def made(kind: Callable[..., Client], **options: Any) -> Client:
+    """Return one of the client's objects; where it cannot be made, nothing of it stays behind.
+
+    While a cluster is away the client's own constructors leave a thread and a socket at each try.
+    """
+    begun: list[KafkaNetClient] = []
+
+    def begin(**configs: Any) -> KafkaNetClient:
+        begun.append(KafkaNetClient(**configs))
+        return begun[-1]
+
+    try:
+        return kind(**options, kafka_client=begin)
+    except BaseException:
+        for client in begun:
+            client._net.stop(timeout_ms=STOP_MS)  # noqa: SLF001 - closing alone would wait for ever
+            client.close()
+        raise
 
 
 _PROTOCOLS: Mapping[tuple[bool, bool], str] = {

@@ -88,7 +88,8 @@ class Consumer:
         """Subscribe; the first polls join the group."""
         notes = _Notes()
         with kafka_errors.translated(f"joining {group}"):
-            client = KafkaConsumer(
+            client = kafka_connection.made(
+                KafkaConsumer,
                 **kafka_reading.options(cluster),
                 group_id=group,
                 session_timeout_ms=session_ms,

@@ -83,7 +83,8 @@ class Producer:
         self._id = transactional_id
         self._broken: port.LogError | None = None
         with kafka_errors.translated(f"opening the producer {transactional_id}"):
-            self._client = KafkaProducer(
+            self._client = kafka_connection.made(
+                KafkaProducer,
                 **cluster.options(),
                 transactional_id=transactional_id,
                 transaction_timeout_ms=TRANSACTION_MS,

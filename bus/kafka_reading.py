@@ -178,7 +178,7 @@ class Reader:
     ) -> "Reader":
         """Stand at the beginning of all partitions."""
         with kafka_errors.translated("opening a reader"):
-            client = KafkaConsumer(**options(cluster))
+            client = kafka_connection.made(KafkaConsumer, **options(cluster))
             chosen = tuple(theirs(partition) for partition in partitions)
             client.assign(list(chosen))
             learn(client, {each.topic for each in chosen})

@@ -188,8 +188,9 @@ def test_options_decide_which_labels_pods_are_known_by(control_plane, namespace,
         found = [i for i in known(log).objects if i.namespace == namespace]
         if len(found) != 1:
             return None
-        (pods,) = newest(log, "NamedPorts", namespace, found[0].name)["spec"]["pods"]
-        return pods["labels"]
+        ports = newest(log, "NamedPorts", namespace, found[0].name)
+        # Between the two looks another set of labels may have taken its place.
+        return ports and ports["spec"]["pods"][0]["labels"]
 
     config = objects.a_cilium_config(unique, labels="k8s:app")
     control_plane.apply(config)

@@ -1,13 +1,16 @@
 """A broker that hangs in the middle of things: bounded waits, and nothing half done."""
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from kafka import errors
 from kafka.future import Future
 
-from bus import kafka_producing, port
+from bus import kafka, kafka_connection, kafka_producing, port
 from tests.contracts.log.harness import Harness, a_record, an_id, send, take, texts
 from tests.parts import cache, demand
 from tests.parts import kafka as kafka_part
@@ -74,6 +77,39 @@ def opened(harness: Harness, identity: str) -> port.Producer | None:
         return harness.producer(identity)
     except port.Unavailable:
         return None
+
+
+def test_what_cannot_be_opened_leaves_nothing_behind(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried while the broker hangs, no thread and no socket stay."""
+    harness = Harness("kafka", broker.url)
+    topic = harness.topic()
+    monkeypatch.setattr(kafka_connection, "BOOTSTRAP_MS", 1_000)
+    before = threading.active_count(), sockets()
+    broker.freeze()
+    try:
+        for opens in (
+            lambda: harness.log.consumer(an_id("group"), [topic.name]),
+            lambda: harness.log.reader([topic.name]),
+            lambda: harness.log.producer(an_id("producer")),
+            lambda: kafka.KafkaLog(harness.log._cluster),
+        ):
+            with pytest.raises(port.Unavailable):
+                opens()
+    finally:
+        broker.freeze()
+    assert (threading.active_count(), sockets()) <= before
+    harness.close()
+
+
+def sockets() -> int:
+    """How many sockets this process holds."""
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder itself was open a moment ago
+            found += str(path.readlink()).startswith("socket:")
+    return found
 
 
 def test_a_record_that_got_no_answer_fails_its_transaction(broker: Broker) -> None:
