@@ -5,6 +5,7 @@ synthetic parts, see tests/parts.
 """
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,10 @@ pytest_plugins = [
     "tests.parts.kubernetes.fixtures",
     "tests.parts.cilium.fixtures",
 ]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script ignores it for what it runs in the background, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NOT_RUN = "NOT RUN, "
 """How a test's reason begins that is skipped for want of a part: see tests.parts.demand."""

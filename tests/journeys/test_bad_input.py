@@ -201,10 +201,13 @@ def test_an_interrupt_at_any_moment_leaves_nobody_and_no_traceback(
         env=stand.environment(tmp_path),
         start_new_session=True,
     ) as process:
-        waiting.until((tmp_path / made).exists, what=made, every=0.005)
-        process.send_signal(signal.SIGINT)
-        # The pipe's end comes only when nobody holds it any more: no child is left.
-        said, _ = process.communicate(timeout=60)
+        try:
+            waiting.until((tmp_path / made).exists, what=made, every=0.005)
+            process.send_signal(signal.SIGINT)
+            # The pipe's end comes only when nobody holds it any more: no child is left.
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode in {0, 130}, said
     assert "Traceback" not in said
 
