@@ -2,10 +2,18 @@
 
 import logging
 import sys
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TextIO
 
 import structlog
+
+from runtime import clock as clocks
+
+REPEAT_SECONDS = 30.0
+"""A dependency does not say the same thing again within this time."""
+REMEMBERED = 500
+"""How many different things that were said are remembered."""
 
 
 class LogFormat(StrEnum):
@@ -31,6 +39,39 @@ _LEVELS = {
     LogLevel.WARN: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
+
+
+@dataclass(slots=True)
+class _Said:
+    at: float
+    held: int = 0
+
+
+@dataclass(slots=True)
+class Repeats:
+    """Has a dependency say the same thing once in a while, with how often it was held back.
+
+    While its server is away, Kafka's client says ten lines a second. The same thing is what has the
+    same logger, level and words before anything is filled in.
+    """
+
+    clock: clocks.Clock = clocks.SYSTEM
+    _said: dict[tuple[str, int, str], _Said] = field(default_factory=dict)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is written; it then tells of those that were not."""
+        words = (record.name, record.levelno, str(record.msg))
+        now = self.clock.monotonic()
+        said = self._said.get(words)
+        if said is not None and now - said.at < REPEAT_SECONDS:
+            said.held += 1
+            return False
+        if len(self._said) >= REMEMBERED:
+            self._said.clear()
+        self._said[words] = _Said(now)
+        if said is not None and said.held:
+            record.msg, record.args = f"{record.getMessage()} ({said.held} more like it)", ()
+        return True
 
 
 def configure(level: LogLevel, style: LogFormat, *, stream: TextIO | None = None) -> None:
@@ -65,6 +106,7 @@ def configure(level: LogLevel, style: LogFormat, *, stream: TextIO | None = None
             foreign_pre_chain=shared,
         )
     )
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Clients narrate every reconnection at INFO; what matters of it we log ourselves.
