@@ -11,6 +11,7 @@ from policies.model import KINDS, Policy
 from policies.repository import Repository
 from tests.fuzz import corpora, spoiling
 from tests.policies import generating
+from tests.policies.builders import a_policy
 from tests.policies.generating import FACTS, WEB
 
 _JSON = 0
@@ -22,6 +23,25 @@ _TUNING = {
     "runbook": ("https://x/", "no address"),
     "resolve-after": ("1h", "10", "-1s"),
 }
+_REQUESTS: tuple[dict[str, Any], ...] = (
+    {"kafka": [{"role": "fetch", "topic": "a/b"}]},
+    {"kafka": [{"role": "consume", "apiKey": "fetch"}]},
+    {"kafka": [{"apiKey": "fetch", "apiVersion": "x"}]},
+    {"kafka": [{"apiKey": "fetch", "apiVersion": "3", "topic": "t", "clientID": "c"}]},
+    {"kafka": [{"apiKey": "none"}]},
+    {"kafka": [{"role": "produce", "topic": "t" * 300}]},
+    {"http": [{"headerMatches": [{"name": "X", "mismatch": "ADD"}, {"name": "Y", "value": "v"}]}]},
+    {"http": [{"headerMatches": [{"name": "X", "secret": {"name": "s"}}]}]},
+    {"http": [{"headerMatches": [{"name": "X", "secret": {"namespace": "s"}}]}]},
+    {"http": [{"headerMatches": [{"name": "X", "mismatch": "DROP"}]}]},
+    {"http": [{"headerMatches": [{"value": "x"}], "headers": ["A", "B: c"], "host": "h"}]},
+    {"http": [{}], "dns": [{"matchName": "a"}]},
+    {"dns": [{"matchName": "a", "matchPattern": "*"}]},
+    {"l7proto": "x", "l7": [{"a": "b"}]},
+    {"l7": [{"a": "b"}]},
+)
+"""What rules may ask of requests, some of it refused."""
+_PORTS = [{"port": "9092", "protocol": "TCP"}]
 _POLICIES = tuple(KINDS)
 _OTHERS = (*FACTS, _OPTIONS)
 
@@ -82,5 +102,9 @@ def seeds() -> Iterator[bytes]:
     """Policies as JSON, and rows of choices."""
     for manifest in corpora.policies():
         yield bytes([_JSON]) + json.dumps(manifest).encode()
+    for rules in _REQUESTS:
+        for direction in ("ingress", "egress"):
+            manifest = a_policy(**{direction: [{"toPorts": [{"ports": _PORTS, "rules": rules}]}]})
+            yield bytes([_JSON]) + json.dumps(manifest).encode()
     for choices in corpora.choices(2):
         yield b"\1" + choices
