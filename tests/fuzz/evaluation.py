@@ -1,7 +1,7 @@
 """Policies of every shape and flows that try their edges: an answer, and always the same one."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from policies import wording
@@ -11,7 +11,8 @@ from policies.evaluating import Decision, Outcome, decide
 from policies.explaining import explain
 from policies.explanation import Explanation, Reason
 from policies.flows import Event, Observed, Query, Verdict
-from policies.model import CNP
+from policies.labels import LabelSet
+from policies.model import CNP, KINDS
 from policies.naming import party
 from policies.repository import Repository
 from policies.subjects import SubjectPolicy
@@ -24,6 +25,13 @@ _PASSED = (
     Observed(verdict=Verdict.FORWARDED, event=Event.L7),
 )
 _EMPTY = {"kind": CNP, "metadata": {"name": "p"}}
+_OPTIONS = tuple(
+    {"kind": "AgentOptions", "metadata": {"name": "o"}, "spec": spec}
+    for spec in (
+        {"enablePolicy": "always", "enableNodeSelectorLabels": True},
+        {"enablePolicy": "default", "allowLocalhost": "policy"},
+    )
+)
 _MEANT = {
     Reason.DENIED_BY: Outcome.DENIED,
     Reason.NO_RULE_ALLOWED: Outcome.DEFAULT_DENY,
@@ -48,6 +56,8 @@ def one(data: bytes) -> None:
             found = _all(subject, asked, observed)
             key = (observed, asked.direction, asked.peer, asked.l7, *_classes(subject, asked))
             assert kept.setdefault(key, found) == found, "remembered is not what would be found"
+    some = [label for label in world.queries[0].peer.labels if generator.maybe(2)]
+    assert party(LabelSet.of(some)).text
     match generator.below(8):
         case 6:
             _without_order(world, facts, subject)
@@ -92,35 +102,60 @@ def _all(subject: SubjectPolicy, query: Query, observed: Observed) -> object:
 
 
 def _over_time(world: World, generator: Generator) -> None:
-    """Policies come, change and go; what held at a time is what a cluster with just these has."""
+    """Objects come, change and go; what held at a time is what a cluster with just these has."""
     repository = Repository(world.options)
     now: dict[str, generating.Json] = {}
     known = []
     for at in (0.0, 10.0, 20.0):
-        manifest = generator.one(world.policies)
-        name = manifest["metadata"]["name"] if generator.maybe(2) else "p"
-        if generator.maybe(3):
-            repository.delete(name, at=at)
-            now.pop(name, None)
-        else:
-            manifest = {**manifest, "metadata": {**manifest["metadata"], "name": name}}
-            repository.apply(name, manifest, since=at)
-            now[name] = manifest
+        before = repository.subject(world.subject)
+        for manifest in _changes(world, generator):
+            key = generating.fact_key(manifest)
+            if generator.maybe(3):
+                repository.delete(key, at=at)
+                now.pop(key, None)
+            else:
+                repository.apply(key, manifest, since=at)
+                now[key] = manifest
         known.append((at, tuple(now.values())))
-    assert {str(policy.ref) for policy in repository.policies()} == {
-        str(generating.ref_of(manifest)) for manifest in now.values()
-    }
+        if not before.superseded:
+            fresh = _holding(world, now.values())
+            assert all(decide(before.newest, q) == decide(fresh, q) for q in world.queries)
+    names = {str(generating.ref_of(each)) for each in now.values() if each["kind"] in KINDS}
+    assert {str(policy.ref) for policy in repository.policies()} == names
+    assert all(repository.policy(policy.ref) is policy for policy in repository.policies())
     for pruned in (False, True):
         if pruned:
             repository.prune(15.0)
+        timeline = repository.subject(world.subject)
         for at, held in known[-1 if pruned else 0 :]:
-            version, *_ = repository.subject(world.subject).in_force(at + 1)
-            fresh = generating.loaded(world, held, facts=()).subject(world.subject).newest
+            versions = timeline.in_force(at + 1)
+            fresh = _holding(world, held)
             for query in world.queries:
-                assert decide(version, query) == decide(fresh, query), at
+                assert decide(versions[0], query) == decide(fresh, query), at
+            begin, end = timeline.steady(at + 1)
+            assert begin <= at + 1 < end
+            assert timeline.in_force(max(begin, 0.0)) == versions
+            assert timeline.in_force(min(end, 100.0) - 0.001) == versions
     with contextlib.suppress(PolicyRejected):
         repository.apply("p", {**_EMPTY, "spec": {}}, since=30.0)
     assert repository.rejected()
+
+
+def _changes(world: World, generator: Generator) -> Iterator[generating.Json]:
+    """A policy, at times under another one's name, and at times what else decides."""
+    policy = generator.one(world.policies)
+    name = policy["metadata"]["name"] if generator.maybe(2) else "p"
+    yield {**policy, "metadata": {**policy["metadata"], "name": name}}
+    if generator.maybe(2):
+        yield generator.one((*FACTS, *_OPTIONS))
+
+
+def _holding(world: World, objects: Iterable[generating.Json]) -> SubjectPolicy:
+    """The policies of the world's subject in a cluster of just these objects."""
+    repository = Repository(world.options)
+    for manifest in objects:
+        repository.apply(generating.fact_key(manifest), manifest, since=None)
+    return repository.subject(world.subject).newest
 
 
 def _beside(query: Query, generator: Generator) -> list[Query]:

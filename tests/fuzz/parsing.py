@@ -39,9 +39,19 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
     {"dns": [{"matchName": "a", "matchPattern": "*"}]},
     {"l7proto": "x", "l7": [{"a": "b"}]},
     {"l7": [{"a": "b"}]},
+    {"http": [{"path": "/a/*", "method": "get", "host": "*.b"}, {"path": "a|b"}, {"path": "^c"}]},
 )
 """What rules may ask of requests, some of it refused."""
-_PORTS = [{"port": "9092", "protocol": "TCP"}]
+_LISTENER = {"envoyConfig": {"name": "e"}, "name": "l"}
+_PROXIES: tuple[dict[str, Any], ...] = (
+    {"listener": _LISTENER},
+    {"listener": _LISTENER, "rules": {"http": [{}]}},
+    {"serverNames": ["a.b", ""]},
+    {"serverNames": ["a.b"], "rules": {"http": [{}]}},
+    {"terminatingTLS": {"secret": {"name": "s"}}, "rules": {"http": [{"host": "h"}]}},
+)
+"""What else hands traffic to a proxy."""
+_PORTS = [{"port": "443", "protocol": "TCP"}, {"port": "53"}]
 _POLICIES = tuple(KINDS)
 _OTHERS = (*FACTS, _OPTIONS)
 
@@ -102,9 +112,14 @@ def seeds() -> Iterator[bytes]:
     """Policies as JSON, and rows of choices."""
     for manifest in corpora.policies():
         yield bytes([_JSON]) + json.dumps(manifest).encode()
-    for rules in _REQUESTS:
+    for asked in (*({"rules": rules} for rules in _REQUESTS), *_PROXIES):
         for direction in ("ingress", "egress"):
-            manifest = a_policy(**{direction: [{"toPorts": [{"ports": _PORTS, "rules": rules}]}]})
+            for ports in (_PORTS[:1], _PORTS):
+                manifest = a_policy(**{direction: [{"toPorts": [{"ports": ports, **asked}]}]})
+                yield bytes([_JSON]) + json.dumps(manifest).encode()
+            spec = manifest["spec"]
+            spec["nodeSelector"] = spec.pop("endpointSelector")
+            manifest |= {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "p"}}
             yield bytes([_JSON]) + json.dumps(manifest).encode()
     for choices in corpora.choices(2):
         yield b"\1" + choices
