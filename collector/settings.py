@@ -73,7 +73,7 @@ class CollectorSettings(Settings):
         " trickle of flows from many nodes would wait in relay's sorting.",
     )
     batch_bytes: int = Field(
-        default=256 * KIBIBYTE,
+        default=512 * KIBIBYTE,
         ge=KIBIBYTE,
         le=900 * KIBIBYTE,
         description="About how many bytes of flows go into one record.",

@@ -4,8 +4,9 @@ Every flow passes here once, so this looks at no more than its head and makes no
 a flow. What is rare (lost events, node states, what cannot be read) is handled aside.
 """
 
+import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -18,6 +19,8 @@ from schemas.topics import FLOWS
 
 LARGEST = FLOWS.max_record_bytes - 16 * 1024
 """A response over this fits into no record."""
+TOGETHER = 128
+"""How many responses are decoded in one go."""
 AHEAD = 60 * instants.SECOND
 """A flow from further in the future does not move its node's watermark: the next request would
 ask for nothing until then."""
@@ -70,22 +73,19 @@ class Sieve:
         self._by_time = by_time
         self._redact = redact
 
-    def sift(self, raws: Iterable[bytes], *, now: int, ahead: Iterable[bytes] = ()) -> Sifted:
+    def sift(self, raws: Sequence[bytes], *, now: int, ahead: Iterable[bytes] = ()) -> Sifted:
         """Sort out duplicates and what is rare. `now` is in nanoseconds since the epoch.
 
         Of what was read `ahead` of the stream only new flows are kept, and nothing follows from
         them: the stream brings all again, in order.
         """
         out = Sifted()
-        parse = flows_pb2.ResponseHead.FromString
         windows = self.windows.by_node
         keep = out.responses.append
         last: dict[str, flows_pb2.FlowHead] = {}
         by_time = self._by_time
-        for raw in raws:
-            try:
-                head = parse(raw)
-            except DecodeError:
+        for raw, head in _decoded(raws):
+            if head is None:
                 out.rejected.append(Rejected(raw, "not a response of Hubble"))
                 continue
             flow = head.flow
@@ -183,6 +183,39 @@ class Sieve:
             out.duplicates_by_time += 1
             return False
         return True
+
+
+def _decoded(raws: Sequence[bytes]) -> Iterator[tuple[bytes, flows_pb2.ResponseHead | None]]:
+    """Yield each response with its head; None where it is none.
+
+    Many are decoded as one message: for every ten thousand that it frees, protobuf gives all free
+    memory back to the system, and getting it again costs a seventh of the collector's CPU time.
+    """
+    for start in range(0, len(raws), TOGETHER):
+        some = raws[start : start + TOGETHER]
+        try:
+            joined = b"".join([part for raw in some for part in (_prefix(len(raw)), raw)])
+            yield from zip(some, flows_pb2.ResponseHeads.FromString(joined).heads, strict=True)
+        except DecodeError:
+            yield from ((raw, _head(raw)) for raw in some)
+
+
+def _head(raw: bytes) -> flows_pb2.ResponseHead | None:
+    try:
+        return flows_pb2.ResponseHead.FromString(raw)
+    except DecodeError:
+        return None
+
+
+@functools.lru_cache(maxsize=8192)
+def _prefix(length: int) -> bytes:
+    """Return what stands before an entry of `heads` of so many bytes: field 1, then a varint."""
+    written = bytearray(b"\n")
+    while length > 0x7F:
+        written.append(length & 0x7F | 0x80)
+        length >>= 7
+    written.append(length)
+    return bytes(written)
 
 
 def lost_key(head: flows_pb2.ResponseHead, lost: flow_pb2.LostEvent) -> str:

@@ -132,6 +132,12 @@ class ResponseHead(_message.Message):
     time: _timestamp_pb2.Timestamp
     def __init__(self, flow: _Optional[_Union[FlowHead, _Mapping]] = ..., node_status: _Optional[bytes] = ..., lost_events: _Optional[bytes] = ..., node_name: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ResponseHeads(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: _containers.RepeatedCompositeFieldContainer[ResponseHead]
+    def __init__(self, heads: _Optional[_Iterable[_Union[ResponseHead, _Mapping]]] = ...) -> None: ...
+
 class FlowHead(_message.Message):
     __slots__ = ("time", "uuid")
     TIME_FIELD_NUMBER: _ClassVar[int]
