@@ -176,7 +176,10 @@ class Stream:
                 log.warning("no flows from relay", reason=problem)
             self.problem = problem
             # Spread out, so that many collectors do not come back to a relay at once.
-            self._closed.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            pause = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            until = time.monotonic() + pause
+            self._relay.await_connection(pause)
+            self._closed.wait(max(until - time.monotonic(), 0.0))
             backoff = min(backoff * 2, LAST_BACKOFF)
 
     def _read(self) -> None:
