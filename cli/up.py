@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from bus import opening, port
-from cli import flags, options, outputs, signals, stages, state, tomltext, watching
+from cli import faults, flags, options, outputs, signals, stages, state, tomltext, watching
 from cli.settings import UpSettings, address
 from runtime import logs
 from runtime.errors import UserError
@@ -54,13 +54,16 @@ def up(
     Run again, it goes on where it was: nothing is counted twice.
     """
     logs.configure(logs.LogLevel.ERROR, logs.LogFormat.AUTO)
+    stop = threading.Event()
+    # Until there are stages nothing depends on a good ending, and Kafka may take its time.
+    signals.stopping(stop, again=lambda: os._exit(faults.INTERRUPTED))
     whole = settings(context, values, config, options.state_folder(state))
     whole.state.prepare()
     with _alone(whole.state), stages_file(whole) as file:
         _check_listen(whole.up.listen)
         log = stages.opened(whole.bus)
         try:
-            run(whole, log, file, log_level)
+            run(whole, log, file, log_level, stop)
         finally:
             log.close()
 
@@ -119,9 +122,10 @@ def told(chosen: UpSettings, folder: state.State) -> dict[str, dict[str, Any]]:
     return found
 
 
-def run(whole: Whole, log: port.Log, file: Path, level: logs.LogLevel) -> None:
+def run(
+    whole: Whole, log: port.Log, file: Path, level: logs.LogLevel, stop: threading.Event
+) -> None:
     """Start the stages, tell what they find, and stop them in reverse."""
-    stop = threading.Event()
     with outputs.opened(whole.state.output, [stage.name for stage in stages.STAGES]) as files:
         terminal = watching.Terminal(whole.up, whole.state, log, level)
         state.write_private(whole.state.api, terminal.base + "\n")

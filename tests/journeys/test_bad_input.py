@@ -237,11 +237,14 @@ def test_a_stage_waits_for_a_log_that_is_away(tmp_path: Path) -> None:
         env=stand.environment(tmp_path),
     ) as process:
         assert process.stderr is not None
-        for _ in range(2):
-            entry = json.loads(process.stderr.readline())
-            assert (entry["event"], entry["level"]) == ("the log is away", "warning")
-        process.terminate()
-        process.communicate(timeout=30)
+        try:
+            for _ in range(2):
+                entry = json.loads(process.stderr.readline())
+                assert (entry["event"], entry["level"]) == ("the log is away", "warning")
+            process.terminate()
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 0
     for looking in ("topics", "flows"):
         found = stand.picket(looking, "--bus", bus, state=tmp_path)
