@@ -166,7 +166,7 @@ class Session:
                 if not self.lease.is_held():
                     return False
                 self.writer.open()
-                if not self.writer.is_written(records[0], since=self.marks.newest().offsets):
+                if not self.writer.is_written(since=self.marks.newest().offsets):
                     self.writer.write(records)
             except port.Unavailable:
                 self.setup.metrics.failures.inc()

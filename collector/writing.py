@@ -1,19 +1,24 @@
 """Into the log: batches, dead letters and checkpoints, one transaction at a time.
 
 A transaction is kept until it is known to be in the log. Where the answer to a commit was lost,
-the log itself is asked: a transaction is there whole or not at all, so one record of it tells.
+the log itself is asked: a transaction is there whole or not at all, so one record of it tells. A
+header makes that record like no other, since two that hold no flow may be alike to the byte.
 """
 
 import bisect
 import itertools
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bus import port
 from collector import instants
 from collector.continuity import Gap
 from schemas import topics
 from schemas.picket.v1 import flows_pb2
+
+TRANSACTION = "transaction"
+"""The header of a transaction's first record."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +105,7 @@ class Writer:
     log: port.Log
     cluster: str
     _producer: port.Producer | None = None
+    _sent: tuple[str, bytes] = (TRANSACTION, b"")
 
     def open(self) -> None:
         """Fence whoever wrote before, and resolve what it left open. Raises Unavailable."""
@@ -107,15 +113,20 @@ class Writer:
         self._producer = self.log.producer(f"picket-collector-{self.cluster}")
 
     def write(self, records: Sequence[port.Outgoing]) -> None:
-        """Commit a transaction. Raises Fenced; Unavailable, and then nobody knows."""
+        """Commit a transaction, of which the first record is one of the flows topic.
+
+        Raises Fenced; Unavailable, and then nobody knows.
+        """
+        self._sent = (TRANSACTION, uuid.uuid4().bytes)
         if self._producer is None:
             raise port.Unavailable("the producer is not open")
+        first, *others = records
         with self._producer.transaction() as transaction:
-            for record in records:
+            for record in (replace(first, headers=(*first.headers, self._sent)), *others):
                 transaction.send(record)
 
-    def is_written(self, sent: port.Outgoing, *, since: Mapping[int, int]) -> bool:
-        """Return whether the log has this record of a transaction of unknown fate, after `open`.
+    def is_written(self, *, since: Mapping[int, int]) -> bool:
+        """Return whether the log has the last transaction, whose fate is unknown, after `open`.
 
         `since` gives offsets of the flows topic, by partition number. Raises Unavailable.
         """
@@ -123,10 +134,7 @@ class Writer:
         try:
             for partition in reader.partitions():
                 reader.seek(partition, since.get(partition.number, 0))
-            return any(
-                record.value == sent.value and record.partition.number == sent.partition
-                for record in port.read_to_end(reader)
-            )
+            return any(self._sent in record.headers for record in port.read_to_end(reader))
         finally:
             reader.close()
 

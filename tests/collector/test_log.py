@@ -7,6 +7,7 @@ from enum import Enum
 import pytest
 
 from bus import port
+from collector import writing
 from runtime.errors import UserError
 from schemas import topics
 from schemas.picket.v1 import flows_pb2
@@ -82,6 +83,22 @@ def test_a_commit_of_unknown_fate_neither_loses_nor_doubles(log, relay):
             written.wait_for(len(flows))
             harness.wait_for(lambda before=failures: run.metric("log_failures_total") > before)
     assert written.counts() == {flow.uuid: 1 for flow in flows}
+
+
+@pytest.mark.parametrize("fate", [Fate.LOST, Fate.ANSWER_LOST])
+def test_a_transaction_is_not_taken_for_one_that_looks_the_same(log, fate):
+    """Two that hold no flow may be alike to the byte: only dead letters tell them apart."""
+    fickle = Fickle(log)
+    writer = writing.Writer(log=fickle, cluster="demo")
+    writer.open()
+    batch = port.Outgoing(topic=topics.FLOWS.name, value=b"no flow", partition=0)
+    fickle.fates = [Fate.FINE, fate]
+    writer.write([batch])
+    with pytest.raises(port.Unavailable):
+        writer.write([batch])
+    writer.open()
+    assert writer.is_written(since={}) is (fate is Fate.ANSWER_LOST)
+    writer.close()
 
 
 def test_while_the_log_is_away_flows_are_held(log, relay):
