@@ -1,6 +1,5 @@
 """What git remembers of a file: at HEAD, before it, and in each release."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -16,7 +15,7 @@ def git(*arguments):
 
 
 def versions(path):
-    """Return (revision, parsed JSON) of each version that must stay readable."""
+    """Return (revision, text) of each version that must stay readable."""
     try:
         tags = git("tag", "--list", "v*")
     except FileNotFoundError:
@@ -27,5 +26,5 @@ def versions(path):
     for revision in ["HEAD", "HEAD~1", *tags.stdout.split()]:
         shown = git("show", f"{revision}:{path}")
         if shown.returncode == 0:
-            found.append((revision, json.loads(shown.stdout)))
+            found.append((revision, shown.stdout))
     return found
