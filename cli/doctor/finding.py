@@ -41,7 +41,7 @@ class About:
         """Return that all is well."""
         return Finding(about=self.name, state=State.FINE, what=what)
 
-    def unsure(self, what: str, next_: str = "") -> Finding:
+    def unsure(self, what: str, next_: str) -> Finding:
         """Return that it cannot be told."""
         return Finding(about=self.name, state=State.UNSURE, what=what, next=next_)
 

@@ -12,6 +12,8 @@ from schemas.hubble import flow_pb2, observer_pb2, relay_pb2
 SHORT_SECONDS = 60.0
 """A ring that holds less than this does not bridge a restart of the collector."""
 AHEAD_SECONDS = 2.0
+BEHIND_SECONDS = 120.0
+"""A node's agent is probed every minute: a newest event older than this is worth a word."""
 
 _RELAY, _NODES, _RINGS = About("relay"), About("nodes"), About("rings")
 _LOST, _VERDICTS, _CLOCKS = About("lost events"), About("policy verdicts"), About("clocks")
@@ -82,7 +84,9 @@ def _rings(
     size = size or status.max_flows // count
     rate = status.flows_rate / count
     if not size:
-        return _RINGS.unsure("relay does not say how large they are")
+        return _RINGS.unsure(
+            "relay does not say how large they are", "ask again once its nodes are connected"
+        )
     held = f", {size / rate:.0f} s of what happens now" if rate > 0 else ""
     if rate > 0 and size / rate < SHORT_SECONDS:
         return _RINGS.warning(
@@ -121,6 +125,7 @@ def _verdicts(drops: Sequence[flow_pb2.Flow], verdicts: Sequence[flow_pb2.Flow])
 
 
 def _clocks(newest: Sequence[flow_pb2.Flow], now: int) -> Finding:
+    """Ahead is certain; behind looks like a node on which nothing happens."""
     ahead = {flow.node_name: (instants.of(flow.time) - now) / instants.SECOND for flow in newest}
     wrong = {node: by for node, by in ahead.items() if by > AHEAD_SECONDS}
     if wrong:
@@ -129,5 +134,12 @@ def _clocks(newest: Sequence[flow_pb2.Flow], now: int) -> Finding:
             "let all nodes take their time from NTP: policies hold from times, alerts show them",
         )
     if not ahead:
-        return _CLOCKS.unsure("no node tells of any event")
-    return _CLOCKS.fine("no node's is ahead of this machine's")
+        return _CLOCKS.unsure("no node tells of any event", "let something happen, and ask again")
+    old = {node: -by for node, by in ahead.items() if -by > BEHIND_SECONDS}
+    if old:
+        return _CLOCKS.unsure(
+            f"the newest event of {listed(old)} is up to {max(old.values()):.0f} s old: nothing"
+            " happens there, or the clock is behind",
+            "compare date -u there with this machine's",
+        )
+    return _CLOCKS.fine("no node's is ahead of this machine's, or far behind")

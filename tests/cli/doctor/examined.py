@@ -9,10 +9,12 @@ from cli.doctor.finding import Finding, State
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[Finding]]:
-    """Run the command; return its exit code and its findings."""
+    """Run the command; return its exit code and its findings, each with what to do next."""
     code = main.run(["doctor", "--output", "json", *map(str, arguments)])
-    found = json.loads(capsys.readouterr().out)
-    return code, [Finding(**{**row, "state": State(row["state"])}) for row in found]
+    rows = json.loads(capsys.readouterr().out)
+    found = [Finding(**{**row, "state": State(row["state"])}) for row in rows]
+    assert all(finding.next for finding in found if finding.state is not State.FINE)
+    return code, found
 
 
 def about(found: list[Finding], name: str) -> Finding:

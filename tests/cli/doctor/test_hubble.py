@@ -69,6 +69,14 @@ def test_a_clock_that_is_ahead_is_named(watched):
     assert "demo/n1" in found.what
 
 
+def test_a_clock_that_may_be_behind_is_named(watched):
+    """A node's newest event is old: nobody can tell from here whether nothing happens there."""
+    watched.emit(builders.a_flow(at=instants.of_seconds(time.time() - 600)))
+    found = about(examined(watched.address), "clocks")
+    assert found.state is State.UNSURE
+    assert "demo/n1" in found.what
+
+
 def test_lost_events_are_counted(watched):
     """By where they were lost."""
     watched.emit(builders.lost(count=7))
@@ -93,13 +101,33 @@ def test_nobody_there_is_one_finding():
     assert "port-forward" in found.next
 
 
-def test_plaintext_to_tls_is_explained(tmp_path):
-    """The likely cause is told."""
+def test_a_missing_authority_is_told_before_anything_is_tried(tmp_path):
+    """With the settings to mend."""
     (found,) = examined(
         f"127.0.0.1:{ports.free()}", tls=True, tls_ca_file=str(tmp_path / "none.pem")
     )
     assert found.state is State.PROBLEM
     assert "tls_" in found.next
+
+
+@pytest.mark.relay
+@pytest.mark.usefixtures("hubble")
+@pytest.mark.parametrize(
+    ("speaks_tls", "advice"), [(True, "set tls = true"), (False, "that relay speaks TLS at all")]
+)
+def test_one_end_in_plaintext_is_explained(tmp_path, speaks_tls, advice):
+    """The likely cause is told, whichever end it is."""
+    tls = relay.certify(tmp_path / "tls", mutual=False)
+    mine = {} if speaks_tls else {"tls": True, "tls_ca_file": tls.ca_file}
+    with (
+        nodes.Nodes(1) as behind,
+        relay.running(
+            tmp_path / "relay", behind.peers, nodes=None, tls=tls if speaks_tls else None
+        ) as front,
+    ):
+        (found,) = examined(front.address, **mine)
+    assert found.state is State.PROBLEM
+    assert advice in found.next
 
 
 @pytest.mark.relay
