@@ -1,8 +1,8 @@
 """The agent on a real API server: 10,000 policies and 5,000 namespaces.
 
 From the start of its process to the marker on the topic, its memory, what a cut connection costs
-the API server, and how long one change takes until a reader of committed records has it. The clock
-of a change starts before the request is sent, so the API server's own time is within.
+the API server, and how long one change takes until an enricher has it at the latest. The clock of a
+change starts before the request is sent, so the API server's own time is within.
 """
 
 import concurrent.futures
@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from agent import namedports, shaping
 from bench.figures import Figure
 from bench.memory import Resident
 from bus import embedded
+from enricher.session import FOLLOW_SECONDS
 from schemas import topics
 from tests import waiting
 from tests.agent.line import Line
@@ -69,9 +71,10 @@ def _measure(cluster: plane.ControlPlane, line: Line, folder: Path) -> list[Figu
         tail.until(_key(0), seconds=120)
         resumed = time.monotonic() - broken
         times = sorted(_change(cluster, tail, number) for number in range(1, CHANGES + 1))
+        late = times[math.ceil(len(times) * 0.99) - 1]
         again = {kind: now - lists.get(kind, 0) for kind, now in _lists(cluster).items()}
-        # Asking which cluster this is looks like a list of namespaces, and gives one.
-        again.pop("namespaces")
+        # Asking which cluster this is looks like a list of namespaces, and gives one of them.
+        again["namespaces"] = max(again["namespaces"] - 1, 0)
         peak = Resident.of(process.pid)
     began = time.monotonic()
     with _agent(kubeconfig, folder / "log.db", health := ports.free()) as process:
@@ -114,16 +117,17 @@ def _measure(cluster: plane.ControlPlane, line: Line, folder: Path) -> list[Figu
             value=sum(again.values()),
             unit="requests",
             target=0,
-            note="counted by the API server, all kinds but namespaces",
+            note="counted by the API server, but for the one that asks for the cluster's UID",
         ),
         Figure(name="going on after a cut connection", value=resumed, unit="s"),
         Figure(
-            name="one change on picket.policies, p99",
-            value=times[math.ceil(len(times) * 0.99) - 1] * 1000,
+            name="one change until an enricher has it, p99",
+            value=(late + FOLLOW_SECONDS) * 1000,
             unit="ms",
             target=500,
-            note=f"{len(times)} changes; p50 {times[len(times) // 2] * 1000:.0f} ms, "
-            f"most {times[-1] * 1000:.0f} ms",
+            note=f"{len(times)} changes; on the topic after {late * 1000:.0f} ms, at the median"
+            f" {statistics.median(times) * 1000:.0f}; an enricher looks there every"
+            f" {FOLLOW_SECONDS * 1000:.0f} ms",
         ),
     ]
 

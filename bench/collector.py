@@ -66,7 +66,7 @@ def run() -> list[figures.Figure]:
             name="CPU a flow, of the peer's",
             value=_micros(ours) / theirs,
             unit="",
-            target=SHARE,
+            target=None if peer is None else SHARE,
             note=note,
         ),
         figures.Figure(name="CPU a flow, at saturation", value=_micros(ours), unit="µs"),
