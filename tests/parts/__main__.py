@@ -61,7 +61,9 @@ def up(names: Sequence[str], *, count: int, rate: float, mix: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="picket-parts-")))
+        folder = Path()
+        if set(SERVERS) & set(names):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="picket-parts-")))
         if "kafka" in names:
             broker = stack.enter_context(kafka.running(folder / "kafka"))
             print(f"kafka     --bus {broker.url}", flush=True)

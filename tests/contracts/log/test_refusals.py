@@ -13,6 +13,7 @@ import pytest
 from bus import embedded, opening, port
 from schemas.topics import MEBIBYTE
 from tests.contracts.log.harness import Harness, a_record, a_topic, an_id, send, texts
+from tests.parts import demand
 from tests.parts import kafka as kafka_part
 from tests.parts.kafka import Broker
 
@@ -242,7 +243,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
+        demand.require("small disk", "only root can mount one")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
