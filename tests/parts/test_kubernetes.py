@@ -40,6 +40,26 @@ def a_deployment(namespace: str) -> dict[str, object]:
     }
 
 
+def deploy_and_delete(cluster: plane.ControlPlane) -> None:
+    """See the pods of a deployment run, each at an address of its own, and go with it."""
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "deployed"}}
+    cluster.apply([fakes.node("fake-1"), space, a_deployment("deployed")])
+
+    def ready() -> bool:
+        found = cluster.get("apps/v1", "Deployment", "web", "deployed")
+        return found is not None and found.get("status", {}).get("readyReplicas") == 2
+
+    cluster.until(ready, what="both replicas to be ready")
+    pods = cluster.all_of("v1", "Pod", "deployed")
+    assert len({pod["status"]["podIP"] for pod in pods}) == 2
+    cluster.delete(space)
+    cluster.until(
+        lambda: cluster.get("v1", "Namespace", "deployed") is None,
+        what="the namespace to be gone",
+        seconds=60,
+    )
+
+
 def processes_of(folder: Path) -> list[str]:
     """Return the command lines that name a folder."""
     found = []
@@ -128,22 +148,7 @@ def test_a_deployment_becomes_ready_and_a_namespace_goes(
     control_plane: plane.ControlPlane,
 ) -> None:
     """Its pods are made, put on a fake node and run there, and all goes with the namespace."""
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "deployed"}}
-    control_plane.apply([fakes.node("fake-1"), space, a_deployment("deployed")])
-
-    def ready() -> bool:
-        found = control_plane.get("apps/v1", "Deployment", "web", "deployed")
-        return found is not None and found.get("status", {}).get("readyReplicas") == 2
-
-    control_plane.until(ready, what="both replicas to be ready")
-    pods = control_plane.all_of("v1", "Pod", "deployed")
-    assert len({pod["status"]["podIP"] for pod in pods}) == 2
-    control_plane.delete(space)
-    control_plane.until(
-        lambda: control_plane.get("v1", "Namespace", "deployed") is None,
-        what="the namespace to be gone",
-        seconds=60,
-    )
+    deploy_and_delete(control_plane)
 
 
 def test_an_instance_of_ones_own_comes_back_and_leaves_nothing(
@@ -192,8 +197,8 @@ def test_an_etcd_of_somebody_else_is_not_written_into(
 
 
 def test_the_other_minor_serves(make_plane: Make) -> None:
-    """The other version of the API server takes Cilium's kinds and objects of them."""
-    cluster = make_plane(version=programs.OTHER)
+    """The other version of the API server takes Cilium's kinds; its controllers work as well."""
+    cluster = make_plane(version=programs.OTHER, with_controllers=True)
     assert cluster.client.get("/version").json()["gitVersion"] == programs.OTHER
     crds.install(cluster, {"ciliumcidrgroups"})
     group = {
@@ -205,6 +210,7 @@ def test_the_other_minor_serves(make_plane: Make) -> None:
     cluster.apply(group)
     (found,) = cluster.all_of("cilium.io/v2", "CiliumCIDRGroup")
     assert found["spec"] == group["spec"]
+    deploy_and_delete(cluster)
 
 
 def test_nothing_outlives_a_killed_test_run(tmp_path: Path, control_plane: object) -> None:

@@ -55,11 +55,11 @@ def api_server(version: str, *, etcd: str, address: str, port: int, files: keys.
     ]
 
 
-def controllers(kubeconfig: Path, files: keys.Keys) -> list[str]:
+def controllers(version: str, kubeconfig: Path, files: keys.Keys) -> list[str]:
     """Return how kube-controller-manager is run."""
     private, _ = files.service_accounts
     return [
-        str(programs.controllers()),
+        str(programs.controllers(version)),
         f"--kubeconfig={kubeconfig}",
         f"--service-account-private-key-file={private}",
         f"--root-ca-file={files.ca_file}",
@@ -67,9 +67,9 @@ def controllers(kubeconfig: Path, files: keys.Keys) -> list[str]:
     ]
 
 
-def scheduler(kubeconfig: Path) -> list[str]:
+def scheduler(version: str, kubeconfig: Path) -> list[str]:
     """Return how kube-scheduler is run."""
-    return [str(programs.scheduler()), f"--kubeconfig={kubeconfig}", *_ALONE]
+    return [str(programs.scheduler(version)), f"--kubeconfig={kubeconfig}", *_ALONE]
 
 
 def kwok(kubeconfig: Path) -> list[str]:

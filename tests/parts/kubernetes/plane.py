@@ -57,11 +57,13 @@ class ControlPlane:
         # These three find the API server by the kubeconfig file; the last two need no waiting for.
         self.controllers = self._server(
             "kube-controller-manager",
-            lambda: commands.controllers(self.kubeconfig, self.files),
+            lambda: commands.controllers(self.version, self.kubeconfig, self.files),
             self._controllers_ready,
         )
         self.scheduler = self._server(
-            "kube-scheduler", lambda: commands.scheduler(self.kubeconfig), lambda: True
+            "kube-scheduler",
+            lambda: commands.scheduler(self.version, self.kubeconfig),
+            lambda: True,
         )
         self.kwok = self._server("kwok", lambda: commands.kwok(self.kubeconfig), lambda: True)
 
@@ -259,8 +261,8 @@ def new(
     programs.etcd()
     programs.api_server(version)
     if with_controllers:
-        programs.controllers()
-        programs.scheduler()
+        programs.controllers(version)
+        programs.scheduler(version)
         programs.kwok()
     keys.make(folder, (address, *addresses))
     return ControlPlane(

@@ -37,15 +37,15 @@ def api_server(version: str = DEFAULT) -> Path:
     return _kubernetes("kube-apiserver", version)
 
 
-def controllers() -> Path:
-    """Return the controller manager of the default version. Raises Missing."""
-    return _kubernetes("kube-controller-manager", DEFAULT)
+def controllers(version: str = DEFAULT) -> Path:
+    """Return a controller manager. Raises Missing."""
+    return _kubernetes("kube-controller-manager", version)
 
 
-def scheduler() -> Path:
-    """Return the scheduler of the default version. Raises Missing."""
+def scheduler(version: str = DEFAULT) -> Path:
+    """Return a scheduler. Raises Missing."""
     # The controller manager has nearly all of it in itself: this costs no more than linking.
-    return _kubernetes("kube-scheduler", DEFAULT)
+    return _kubernetes("kube-scheduler", version)
 
 
 def kwok() -> Path:
@@ -66,7 +66,8 @@ def all_default() -> None:
 
 def all_other() -> None:
     """Build whatever the other version needs beyond that. Raises Missing."""
-    api_server(OTHER)
+    for build in (api_server, controllers, scheduler):
+        build(OTHER)
 
 
 def _kubernetes(program: str, version: str) -> Path:
