@@ -71,9 +71,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Open a transaction that only reads. Raises Unreachable."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """Open a transaction that only reads, all as of one moment. Raises Unreachable."""
+        with _translated(), self.engine.connect() as plain:
+            # SQLite's are so anyway; PostgreSQL's statements each see what was committed meanwhile.
+            one_moment = {"isolation_level": "REPEATABLE READ"} if self.is_postgres else {}
+            connection = plain.execution_options(**one_moment)
+            with connection.begin():
+                yield connection
 
     def problem(self) -> str | None:
         """Return what keeps the database from answering, or None."""

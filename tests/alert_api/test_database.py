@@ -39,6 +39,21 @@ def test_upgrading_again_changes_nothing(blank: Database) -> None:
     blank.close()
 
 
+def test_what_is_read_is_of_one_moment(blank: Database) -> None:
+    """An answer made of several questions does not mix what was with what came meanwhile."""
+    with blank.writing() as connection:
+        connection.execute(sa.text("CREATE TABLE things (name TEXT)"))
+    count = sa.text("SELECT count(*) FROM things")
+    with blank.reading() as reading:
+        assert reading.scalar(count) == 0
+        with blank.writing() as writing:
+            writing.execute(sa.text("INSERT INTO things VALUES ('new')"))
+        assert reading.scalar(count) == 0
+    with blank.reading() as reading:
+        assert reading.scalar(count) == 1
+    blank.close()
+
+
 def test_several_processes_may_start_at_once(blank: Database) -> None:
     """One migrates, the others wait for it."""
     errors: list[BaseException] = []
