@@ -18,6 +18,7 @@ import httpx
 from bus import opening, port
 from schemas import topics
 from tests import waiting
+from tests.journeys.stage import Window
 from tests.parts import ports
 
 ROOT = Path(__file__).parents[2]
@@ -69,11 +70,12 @@ class Pipeline:
             tables[stage] = {**own.get(stage, {}), **self.settings.get(stage, {})}
         (self.folder / "picket.toml").write_text(_toml(tables))
 
-    def start(self, *stages: str, die_at: int = 0) -> None:
+    def start(self, *stages: str, die_at: int = 0, die_in: Window = Window.LOG) -> None:
         """Start stages; `die_at`: let them kill themselves in their so-manieth transaction."""
         self.prepare()
         for stage in stages or STAGES:
-            command = [sys.executable, "-m", "tests.journeys.stage", f"--die-at={die_at}", "--"]
+            command = [sys.executable, "-m", "tests.journeys.stage"]
+            command += [f"--die-at={die_at}", f"--die-in={die_in}", "--"]
             command += [stage, f"--config={self.folder / 'picket.toml'}", "--log-format=json"]
             with (self.folder / f"{stage}.log").open("ab") as output:
                 self.processes[stage] = subprocess.Popen(
@@ -92,12 +94,12 @@ class Pipeline:
         process.wait()
         self.kills[stage] += 1
 
-    def replace(self, stage: str, *, die_at: int) -> None:
+    def replace(self, stage: str, *, die_at: int, die_in: Window) -> None:
         """End a stage in good order, and start it anew with its death planned."""
         process = self.processes.pop(stage)
         process.terminate()
         process.wait(30)
-        self.start(stage, die_at=die_at)
+        self.start(stage, die_at=die_at, die_in=die_in)
 
     def wait_death(self, stage: str, *, seconds: float) -> bool:
         """Wait for a stage that was told to kill itself; kill it where it does not come to it."""
@@ -144,6 +146,10 @@ class Pipeline:
         )
         answer.raise_for_status()
         return answer.json()
+
+    def resolve(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Resolve alerts, as a person does."""
+        resolve(f"http://127.0.0.1:{self.port}", self.folder / "token", alerts)
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return all alerts, over all pages of the list."""
@@ -263,6 +269,17 @@ def running(pipeline: Pipeline) -> Iterator[Pipeline]:
         for process in pipeline.processes.values():
             process.kill()
             process.wait()
+
+
+def resolve(base: str, token: Path, alerts: Sequence[Mapping[str, Any]]) -> None:
+    """Resolve alerts by the API at that address."""
+    for alert in alerts:
+        httpx.put(
+            f"{base}/api/v1/alerts/{alert['id']}/status",
+            json={"status": "resolved"},
+            headers={"Authorization": f"Bearer {token.read_text().strip()}", "If-Match": "*"},
+            timeout=10,
+        ).raise_for_status()
 
 
 def counted(alert: Mapping[str, Any]) -> Counted:

@@ -1,11 +1,11 @@
 """Run one stage as the command line does, and let it be killed at the worst moment.
 
-    python -m tests.journeys.stage --die-at COMMIT -- collector --config FILE …
+    python -m tests.journeys.stage --die-at COMMIT --die-in log -- collector --config FILE …
 
 The process kills itself (SIGKILL) when its COMMIT-th transaction has been produced and not yet
-committed: in the log after the records went out, in a database before its COMMIT. Without
-`--die-at` it is the stage as it is. The planting is done from outside, through the port, so that
-the stages carry no hook for it.
+committed: in the log after the records went out, in the database before the COMMIT of events that
+were counted. Without `--die-at` it is the stage as it is. The planting is done from outside,
+through the port, so that the stages carry no hook for it.
 """
 
 import argparse
@@ -16,13 +16,19 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any
-
-import sqlalchemy
 
 from bus import opening, port
 
 PR_SET_PDEATHSIG = 1
+
+
+class Window(StrEnum):
+    """What a stage has produced and not yet committed when it dies."""
+
+    LOG = "log"
+    DATABASE = "database"
 
 
 class Countdown:
@@ -84,8 +90,8 @@ class WatchedTransaction:
         self._transaction.commit_offsets(offsets, membership)
 
 
-def plant(countdown: Countdown) -> None:
-    """Make every log that is opened, and every database, count its commits."""
+def plant_in_log(countdown: Countdown) -> None:
+    """Make every log that is opened count the commits of its producers."""
     honest = opening.open_log
 
     def open_log(*args: Any, **kwargs: Any) -> Any:
@@ -93,15 +99,43 @@ def plant(countdown: Countdown) -> None:
 
     opening.open_log = open_log
 
-    def before_commit(_connection: sqlalchemy.Connection) -> None:
-        countdown.tick()
 
-    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", before_commit)
+def plant_in_database(countdown: Countdown) -> None:
+    """Make every database count its commits of events.
+
+    Start-up, leases and reading commit too, and are told apart by the counts of the minutes: these
+    are written with each event that is counted, and with nothing else.
+    """
+    # Loading them takes a moment, and only one stage has a database.
+    import sqlalchemy
+
+    from alert_api import tables
+
+    counts = f"INSERT INTO {tables.Minute.__tablename__} "
+    engine = sqlalchemy.Engine
+
+    @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
+    def before_execute(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(counts):
+            connection.info[counts] = True
+
+    @sqlalchemy.event.listens_for(engine, "commit")
+    def before_commit(connection: Any) -> None:
+        if connection.info.pop(counts, False):
+            countdown.tick()
+
+    @sqlalchemy.event.listens_for(engine, "rollback")
+    def before_rollback(connection: Any) -> None:
+        connection.info.pop(counts, None)
+
+
+PLANTS = {Window.LOG: plant_in_log, Window.DATABASE: plant_in_database}
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--die-at", type=int, default=0)
+    parser.add_argument("--die-in", type=Window, default=Window.LOG)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     # Whichever way the tests end, no stage outlives them.
@@ -109,7 +143,7 @@ def main(arguments: list[str]) -> None:
     # A journey that waits in vain asks each stage where it stands.
     faulthandler.register(signal.SIGUSR1)
     if options.die_at:
-        plant(Countdown(options.die_at))
+        PLANTS[options.die_in](Countdown(options.die_at))
     from cli import main as cli_main
 
     sys.argv = ["picket", *options.command]

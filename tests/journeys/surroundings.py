@@ -1,6 +1,7 @@
 """The real parts that journeys stand on: synthetic nodes behind a real relay, a log, a database."""
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,28 @@ def gitlab_server(folder: Path) -> Iterator[tuple[gitlab.GitLab, dict[str, Any]]
                 }
             )
         yield server, {"gitlab": rows}
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A log of each kind, as settings name it; the test's own, since topics have fixed names."""
+    if request.param == "embedded":
+        yield str(tmp_path / "log.db")
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            broker = stack.enter_context(kafka.running(tmp_path / "kafka"))
+        except cache.Missing as missing:
+            demand.require("Apache Kafka", str(missing))
+            raise
+        yield broker.url
+
+
+def record(front: relay.Relay, capture: Path) -> None:
+    """Write all that the rings hold into a capture, as Hubble's own client does."""
+    command = [relay.programs().hubble, "observe", "--server", front.address]
+    with capture.open("wb") as output:
+        subprocess.run([*command, "--all", "-o", "jsonpb"], stdout=output, check=True)
 
 
 def needs_all(function: Any) -> Any:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ from tests import waiting
 from tests.cli import stand
 from tests.enricher import builders
 from tests.journeys import pipeline
+from tests.journeys.surroundings import bus
 from tests.parts import ports, relay
 from tests.parts.nodes import Nodes
 from tests.parts.relay import hubble
 
-__all__ = ["hubble"]
+__all__ = ["bus", "hubble"]
 
 pytestmark = pytest.mark.journey
 
@@ -81,7 +82,8 @@ main.main()
 """
 
 
-def test_garbage_everywhere_changes_no_count(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_garbage_everywhere_changes_no_count(bus: str, tmp_path: Path) -> None:
     """Healthy flows before, between and after it count exactly; all else is told, and stays told.
 
     Then, since log and database are there: neither is taken with a new one of the other kind.
@@ -90,9 +92,11 @@ def test_garbage_everywhere_changes_no_count(tmp_path: Path) -> None:
     third = len(lines) // 3
     capture = tmp_path / "capture.jsonl"
     write(capture, with_bad_lines(lines[:third]))
-    stages_ = a_pipeline(tmp_path, capture)
+    stages_ = a_pipeline(tmp_path, capture, bus)
     with pipeline.running(stages_), log_of(stages_) as log:
-        waiting.until(lambda: sum(stages_.counts().values()) > 0, what="the first counts")
+        waiting.until(
+            lambda: sum(stages_.counts().values()) > 0, what="the first counts", every=0.2
+        )
         sent = pour_garbage(log)
         broken = pour_flows(log, lines[third : 2 * third])
         write(capture, with_bad_lines(lines[2 * third :]))
@@ -101,7 +105,9 @@ def test_garbage_everywhere_changes_no_count(tmp_path: Path) -> None:
         def unread() -> set[tuple[Any, ...]]:
             return (sent | broken) - {place(letter) for letter in letters(log)}
 
-        waiting.until(lambda: not unread(), what="a dead letter of each that nobody can read")
+        waiting.until(
+            lambda: not unread(), what="a dead letter of each that nobody can read", every=0.5
+        )
         stages_.await_drained()
         told = letters(log)
         by_stage = Counter(letter["stage"] for letter in told)
@@ -125,11 +131,11 @@ def test_garbage_everywhere_changes_no_count(tmp_path: Path) -> None:
 def check_pairs(stages_: pipeline.Pipeline, folder: Path) -> None:
     """An old database under a new log, and the reverse, are refused in one line each."""
     own = ("--token-file", stages_.folder / "token", "--port", str(ports.free()))
-    for bus, database, said in (
+    for log, database, said in (
         (folder / "new.db", stages_.database, "belongs to another log"),
         (stages_.bus, f"sqlite:///{folder}/new-alerts.db", "--recount"),
     ):
-        found = stand.picket("alert-api", "--bus", bus, "--database", database, *own, state=folder)
+        found = stand.picket("alert-api", "--bus", log, "--database", database, *own, state=folder)
         assert found.returncode == 2, found.stderr
         assert said in found.stderr.splitlines()[-1]
         assert found.stderr.splitlines()[-1].startswith("picket: ")
@@ -275,7 +281,7 @@ def test_a_stage_goes_on_once_the_log_is_there(
 # Builders.
 
 
-def a_pipeline(folder: Path, capture: Path) -> pipeline.Pipeline:
+def a_pipeline(folder: Path, capture: Path, bus: str) -> pipeline.Pipeline:
     """All stages over a growing capture and a folder in which not all is as it should be."""
     policies = folder / "policies"
     shutil.copytree(stand.EXAMPLES / "policies", policies)
@@ -283,7 +289,7 @@ def a_pipeline(folder: Path, capture: Path) -> pipeline.Pipeline:
     (policies / "big.json").write_text(json.dumps(a_big_policy()))
     return pipeline.Pipeline(
         folder=folder / "picket",
-        bus=str(folder / "log.db"),
+        bus=bus,
         database=f"sqlite:///{folder}/alerts.db",
         settings={
             "agent": {"cluster": CLUSTER, "policies": str(policies)},
@@ -331,10 +337,12 @@ def pour_garbage(log: port.Log) -> set[tuple[Any, ...]]:
                     for value in () if compacted and key is None else GARBAGE:
                         transaction.send(port.Outgoing(topic=topic.name, key=key, value=value))
     return {
-        (record.partition.topic, record.offset, None)
+        (*at(record), None)
         for topic in READ
         for record in records(log, topic.name)
-        if record.offset >= before[topic.name] and record.value in GARBAGE and record.key in KEYS
+        if record.offset >= before[topic.name][record.partition]
+        and record.value in GARBAGE
+        and record.key in KEYS
     }
 
 
@@ -360,12 +368,12 @@ def pour_flows(log: port.Log, lines: list[bytes]) -> set[tuple[Any, ...]]:
         producer.transaction() as transaction,
     ):
         transaction.send(record)
-    (offset,) = (
-        record.offset
+    (poured,) = (
+        record
         for record in records(log, topics.FLOWS.name)
-        if record.offset >= start and record.value == batch.SerializeToString()
+        if record.offset >= start[record.partition] and record.value == batch.SerializeToString()
     )
-    return {(topics.FLOWS.name, offset, places[0]), (topics.FLOWS.name, offset, places[1])}
+    return {(*at(poured), places[0]), (*at(poured), places[1])}
 
 
 def crippled() -> Iterator[bytes]:
@@ -395,7 +403,8 @@ def await_example(stages_: pipeline.Pipeline) -> None:
         stages_.check_alive()
         return sorted(stages_.counts().values(), reverse=True) == stand.COUNTS
 
-    waiting.until(found, what="the counts of the example", seconds=60)
+    # A look costs the API about as much as what it waits for.
+    waiting.until(found, what="the counts of the example", seconds=60, every=0.5)
     stages_.await_drained()
     assert found()
 
@@ -414,9 +423,9 @@ def records(log: port.Log, topic: str) -> list[port.Record]:
         return list(port.read_to_end(reader))
 
 
-def ends(log: port.Log, topic: str) -> int:
+def ends(log: port.Log, topic: str) -> Mapping[port.Partition, int]:
     with contextlib.closing(log.reader([topic])) as reader:
-        return sum(reader.end().values())
+        return reader.end()
 
 
 def letters(log: port.Log) -> list[dict[str, Any]]:
@@ -429,5 +438,9 @@ def letters(log: port.Log) -> list[dict[str, Any]]:
     return found
 
 
+def at(record: port.Record) -> tuple[str, int, int]:
+    return record.partition.topic, record.partition.number, record.offset
+
+
 def place(letter: dict[str, Any]) -> tuple[Any, ...]:
-    return letter["topic"], letter["offset"], letter["index"]
+    return letter["topic"], letter["partition"], letter["offset"], letter["index"]

@@ -1,11 +1,13 @@
 """A capture on the embedded default: the same result as from relay, in one process tree."""
 
-import subprocess
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.journeys import pipeline
+from tests import waiting
+from tests.cli import stand
+from tests.journeys import pipeline, surroundings, told
 from tests.parts import relay
 from tests.parts.nodes import Nodes
 from tests.parts.relay import hubble
@@ -22,7 +24,7 @@ FLOWS = 6000
 def test_a_capture_of_the_same_mix_raises_the_same_alerts(
     tmp_path: Path, hubble: relay.Programs
 ) -> None:
-    """What hubble recorded of the synthetic nodes counts as what they wrote; twice as once."""
+    """What Hubble recorded counts, and is told to GitLab, as what relay gives; twice as once."""
     capture = tmp_path / "capture.jsonl"
     with (
         Nodes(3, "--capacity=65535") as nodes,
@@ -30,21 +32,39 @@ def test_a_capture_of_the_same_mix_raises_the_same_alerts(
     ):
         nodes.start(3000, count=FLOWS)
         books = nodes.join()
-        with capture.open("wb") as output:
-            subprocess.run(
-                [hubble.hubble, "observe", "--server", front.address, "--all", "-o", "jsonpb"],
-                stdout=output,
-                check=True,
+        surroundings.record(front, capture)
+    expected = pipeline.expected(books)
+    seen = told.recorded(capture)
+    assert expected == {about: len(of.times) for about, of in seen.items()}
+    with surroundings.gitlab_server(tmp_path / "gitlab") as (server, delivery):
+        arguments = ("--flows", capture, "--cluster", "demo")
+        arguments += ("--gitlab", json.dumps(delivery["gitlab"]))
+        with stand.running(tmp_path, *arguments, policies=mix.POLICIES) as up:
+            check(up.ready(), books)
+            waiting.until(
+                lambda: len(server.held()["requests"]) >= len(expected),
+                what="all alerts in GitLab",
             )
-    stages = pipeline.Pipeline(
-        folder=tmp_path / "picket",
-        bus=str(tmp_path / "log.db"),
-        database=f"sqlite:///{tmp_path}/alerts.db",
-        settings={
-            "agent": {"cluster": "demo", "policies": str(mix.POLICIES)},
-            "collector": {"cluster": "demo", "flows": str(capture)},
-        },
+            told.assert_opened(server, up.alerts(), seen)
+        with stand.running(tmp_path, *arguments, policies=mix.POLICIES) as again:
+            check(again.ready(), books)
+            alerts = again.alerts()
+            told.assert_opened(server, alerts, seen)
+            pipeline.resolve(again.base, again.folder / "token", alerts)
+            waiting.until(
+                lambda: len(server.held()["requests"]) >= 2 * len(alerts),
+                what="their end in GitLab",
+            )
+            details = [again.get(f"/api/v1/alerts/{alert['id']}") for alert in alerts]
+            told.assert_resolved(server, details, seen)
+
+
+def check(up, books):
+    """The alerts, of the API and on the terminal, are those of the books, to the flow."""
+    alerts = up.alerts()
+    assert {pipeline.counted(alert): alert["events"] for alert in alerts} == pipeline.expected(
+        books
     )
-    for _time in ("once", "again"):
-        with pipeline.running(stages):
-            stages.await_counts(pipeline.expected(books))
+    assert len(alerts) == len(books["alerts"])
+    assert up.printed_counts() == [alert["events"] for alert in alerts]
+    assert up.get("/api/v1/notices")["notices"] == []
