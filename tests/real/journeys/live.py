@@ -1,6 +1,7 @@
 """The stages, each a process, on the real cluster: its relay, its API server, real packets."""
 
 import contextlib
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from tests.journeys import pipeline
 from tests.journeys.pipeline import Counted
 from tests.parts.cilium.cluster import Cluster
 from tests.parts.cilium.hosts import Call
+from tests.parts.cilium.pods import DISCARD, Pod
 
 ONE_PACKET = 0.3
 """Seconds of patience within which nothing is sent a second time: one packet, one event."""
@@ -57,9 +59,7 @@ class Live:
 
         Also a packet in the middle of a connection is one, where a policy came meanwhile.
         """
-        count = sum(
-            flow.verdict == flow_pb2.DROPPED and flow.event_type.type == VERDICT for flow in flows
-        )
+        count = sum(map(tells_of_a_stop, flows))
         self.books[alert] += count
         return count
 
@@ -84,6 +84,10 @@ class Live:
         waiting.until(lambda: self.stages.counts()[alert] >= count, every=0.05, what=str(alert))
         return time.monotonic() - began
 
+    def tell(self, pod: Pod) -> None:
+        """Have one later event, an allowed one, on a pod's node: its newest is told only then."""
+        pod.node.host.udp(pod.ip, DISCARD, timeout=0)
+
     def unexplained(self) -> list[Mapping[str, Any]]:
         """Return what the operator was told to be unexplained."""
         return [
@@ -96,6 +100,23 @@ class Live:
     def notices(self, kind: str) -> list[Mapping[str, Any]]:
         """Return what the operator was told of a kind."""
         return [row for row in self.stages.notices() if row["kind"] == kind]
+
+    @contextlib.contextmanager
+    def frozen(self, stage: str) -> Iterator[None]:
+        """Have a stage stand still for a while, its connections open."""
+        process = self.stages.processes[stage]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def lost(self) -> Counter[str]:
+        """Return the numbers of lost events that the operator was told, by their source."""
+        told: Counter[str] = Counter()
+        for row in self.notices("lost-events"):
+            told[row["reason"]] += row["count"]
+        return told
 
 
 @contextlib.contextmanager
@@ -135,6 +156,11 @@ def _is_up(live: Live, log: port.Log) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         return is_read and is_collecting and live.stages.alerts() is not None
     return False
+
+
+def tells_of_a_stop(flow: flow_pb2.Flow) -> bool:
+    """Return whether a flow is the verdict on a packet that was stopped."""
+    return flow.verdict == flow_pb2.DROPPED and flow.event_type.type == VERDICT
 
 
 def alert(

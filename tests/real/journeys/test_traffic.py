@@ -22,14 +22,24 @@ pytestmark = [
 
 STRANGER = "203.0.113.77"
 LAST_SECONDS = 3.0
-"""Within these the last packet before silence is an alert."""
+"""Within these the last packet before silence is an alert, or what was told by a later event."""
 BACKEND = "shop/backend-ingress"
 FRONTEND = "shop/frontend-egress"
 OUT = "egress"
+REFUSED = alert(
+    *(FRONTEND, "shop/frontend", "kube-system/kube-dns"), direction=OUT, reason="l7-denied"
+)
+AUDITED = alert("shop/audited-ingress", "shop/audited", "shop/backend", reason="audit")
 
 
 def connect(pod: Pod, ip: str, port: int) -> Call:
     return pod.connect(ip, port, timeout=ONE_PACKET)
+
+
+def ask_in_vain(at: Live, cast: Cast) -> None:
+    """Ask for a name that no rule allows, once."""
+    assert cast.frontend.dns(standard.BLOCKED_NAME, cast.dns_service).code == 5
+    at.books[REFUSED] += 1
 
 
 def send_everything(at: Live, cast: Cast, *, known_as: str) -> None:
@@ -67,29 +77,19 @@ def send_everything(at: Live, cast: Cast, *, known_as: str) -> None:
     )
     at.passed(cast.frontend.dns(standard.KNOWN_NAME, cast.dns_service))
     at.passed(cast.frontend.connect(KNOWN, 443))
-    refused = cast.frontend.dns(standard.BLOCKED_NAME, cast.dns_service)
-    assert refused.code == 5
-    at.books[
-        alert(
-            *(FRONTEND, "shop/frontend", "kube-system/kube-dns"),
-            direction=OUT,
-            reason="l7-denied",
-        )
-    ] += 1
+    ask_in_vain(at, cast)
     at.stopped(
         at.cluster.world.connect(backend.ip, 8080, timeout=ONE_PACKET, source=STRANGER),
         alert(BACKEND, "shop/backend", WORLD),
     )
     # A policy that nobody listens to.
     at.stopped(connect(backend, bare.ip, 8080))
+    at.stopped(at.cluster.world.connect(bare.ip, 8080, timeout=ONE_PACKET, source=BLOCKED))
     at.stopped(
         connect(cast.frontend, cast.audited.ip, 8080),
         alert(FRONTEND, "shop/frontend", "shop/audited", direction=OUT),
     )
-    at.passed(
-        backend.connect(cast.audited.ip, 8080),
-        alert("shop/audited-ingress", "shop/audited", "shop/backend", reason="audit"),
-    )
+    at.passed(backend.connect(cast.audited.ip, 8080), AUDITED)
     at.stopped(
         connect(cast.attacker, KNOWN, 80),
         alert("CiliumClusterwideNetworkPolicy:/evil-egress", "evil/attacker", WORLD, direction=OUT),
@@ -99,7 +99,10 @@ def send_everything(at: Live, cast: Cast, *, known_as: str) -> None:
 def test_each_stopped_packet_is_in_the_right_alert(
     cilium_cluster: Cluster, cilium_cast: Cast, tmp_path: Path
 ) -> None:
-    """By policy, direction, reason, subject, peer and count; what was allowed is in none."""
+    """By policy, direction, reason, subject, peer and count; what was allowed is in none.
+
+    Soon, too: a packet that a policy stopped by itself, audit and layer 7 by the node's next event.
+    """
     cast = cilium_cast
     with cilium_cluster.enforced(standard.policies()):
         cast.audited.audit()
@@ -119,4 +122,11 @@ def test_each_stopped_packet_is_in_the_right_alert(
             ):
                 at.stopped(act(), what)
                 assert at.seconds_until(what, at.books[what]) < LAST_SECONDS
+            at.passed(cast.backend.connect(cast.audited.ip, 8080), AUDITED)
+            at.tell(cast.audited)
+            assert at.seconds_until(AUDITED, at.books[AUDITED]) < LAST_SECONDS
+            ask_in_vain(at, cast)
+            at.tell(cast.frontend)
+            assert at.seconds_until(REFUSED, at.books[REFUSED]) < LAST_SECONDS
+            at.audit()
         cast.audited.audit(False)
