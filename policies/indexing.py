@@ -63,9 +63,6 @@ def _shelves(policies: Iterable[Policy]) -> set[_Shelf]:
 
 def _shelves_of(selector: Selector, namespace: str) -> Iterator[_Shelf]:
     """Where subjects of this selector will look: each has one of these pairs of labels."""
-    if selector.is_universal():
-        yield (None, None)
-        return
     within = namespace or None
     best: frozenset[str] | None = None
     key = ""

@@ -31,10 +31,9 @@ def rule(spec: Field, namespace: str) -> Rule:
     types = [entry.text() for entry in spec["policyTypes"].entries()]
     ingress = _rules(spec["ingress"], Direction.INGRESS, namespace)
     egress = _rules(spec["egress"], Direction.EGRESS, namespace)
-    subject = selecting.kubernetes(spec["podSelector"])
     return Rule(
         path=spec.path,
-        subject=selectors.with_subject_namespace(subject, namespace),
+        subject=selecting.kubernetes(spec["podSelector"], within=namespace),
         ingress=RuleDirection(
             default_deny=bool(ingress) or "Ingress" in types or "Egress" not in types,
             allow=ingress,
@@ -71,20 +70,16 @@ def _peers(entry: Field, namespace: str) -> list[Peer]:
         return [peers.cidr_block(block)]
     if not pods and not spaces:
         return []
-    chosen = selecting.kubernetes(pods) if pods else Selector()
     if not spaces:
-        return [_within(chosen, selectors.equal(lbl.K8S, lbl.NAMESPACE_KEY, namespace))]
+        chosen = selecting.kubernetes(pods, within=namespace)
+        return [EndpointPeer(chosen, any_cluster=selectors.names_cluster(chosen))]
+    chosen = selecting.kubernetes(pods) if pods else Selector()
     of_namespace = selecting.namespaces(spaces)
     if not of_namespace.requirements:
-        return [_within(chosen, selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))]
-    both = Selector((*of_namespace.requirements, *chosen.requirements))
+        both = chosen.and_implied(selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))
+    else:
+        both = Selector((*of_namespace.requirements, *chosen.requirements))
     return [EndpointPeer(both, any_cluster=selectors.names_cluster(both))]
-
-
-def _within(chosen: Selector, requirement: selectors.Requirement) -> EndpointPeer:
-    return EndpointPeer(
-        chosen.and_implied(requirement), any_cluster=selectors.names_cluster(chosen)
-    )
 
 
 def _port(entry: Field) -> tuple[list[PortMatch], str]:

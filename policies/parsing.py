@@ -6,7 +6,7 @@ Parsing knows no cluster: the same manifest is the same policy everywhere.
 from collections.abc import Mapping
 from typing import Final
 
-from policies import alerting, networkpolicies, peers, ports, selecting, selectors, unread
+from policies import alerting, networkpolicies, peers, ports, selecting, unread
 from policies.decoding import Field, PolicyRejected
 from policies.flows import Direction
 from policies.model import (
@@ -113,7 +113,7 @@ def _cilium_rule(spec: Field, namespace: str, *, node_selector_labels: bool) -> 
         raise nodes.reject("may not be given together with endpointSelector")
     if of_nodes and namespace:
         raise nodes.reject("is for clusterwide policies only")
-    selector = selecting.cilium(endpoints if of_endpoints else nodes)
+    selector = selecting.cilium(nodes if of_nodes else endpoints, within=namespace)
     context = peers.PeerContext(
         namespace=namespace,
         of_init=selector.names("init", ("reserved",)),
@@ -124,7 +124,7 @@ def _cilium_rule(spec: Field, namespace: str, *, node_selector_labels: bool) -> 
     default_deny.object()
     return Rule(
         path=spec.path,
-        subject=selectors.with_subject_namespace(selector, namespace) if of_endpoints else selector,
+        subject=selector,
         selects_nodes=of_nodes,
         ingress=_direction(
             spec, Direction.INGRESS, context, default_deny["ingress"].boolean(), of_nodes=of_nodes

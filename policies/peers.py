@@ -24,6 +24,8 @@ from policies.selectors import Selector
 _PREFIX: Final = {Direction.INGRESS: "from", Direction.EGRESS: "to"}
 _KINDS: Final = ("Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes", "Groups")
 _EGRESS_KINDS: Final = ("Services", "FQDNs")
+_EMPTYING: Final = ("Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes")
+"""Kinds of which an empty list selects nobody, whatever stands beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ def of_rule(
 ) -> tuple[Peer, ...] | None:
     """The peers of one rule; None where it names no kind of peer, so that any peer is meant.
 
-    An empty list selects nobody, whatever stands beside it. Raises PolicyRejected.
+    An empty list selects nobody; of some kinds also where another one stands beside it. Raises
+    PolicyRejected.
     """
     prefix = _PREFIX[direction]
     kinds: tuple[str, ...] = _KINDS
@@ -59,7 +62,8 @@ def of_rule(
         for kind in filled
         for entry in node[kind].entries()
     )
-    return found if filled == given else ()
+    emptied = any(kind.removeprefix(prefix) in _EMPTYING for kind in given if kind not in filled)
+    return () if emptied else found
 
 
 def _endpoint(entry: Field, context: PeerContext) -> EndpointPeer:
@@ -133,10 +137,11 @@ def _entity(entry: Field, _: PeerContext) -> EntityPeer:
 def _service(entry: Field, _: PeerContext) -> ServicePeer:
     entry.object()
     by_name, by_labels = entry["k8sService"], entry["k8sServiceSelector"]
-    if by_name:
-        return ServicePeer(by_name["serviceName"].text(), None, by_name["namespace"].text())
-    selector = selecting.cilium(by_labels["selector"])
-    return ServicePeer("", selector, by_labels["namespace"].text())
+    if by_labels:
+        selector = selecting.cilium(by_labels["selector"])
+        return ServicePeer("", selector, by_labels["namespace"].text())
+    # With neither it is a service without a name, and there is none.
+    return ServicePeer(by_name["serviceName"].text(), None, by_name["namespace"].text())
 
 
 def _fqdn(entry: Field, _: PeerContext) -> FqdnPeer:

@@ -214,7 +214,7 @@ class Repository:
     def _forget_subjects(self, policy: Policy) -> None:
         namespace = policy.ref.namespace
         known: Iterable[LabelSet] = self._timelines
-        if namespace and not any(rule.subject.is_universal() for rule in policy.rules):
+        if namespace:
             known = self._by_namespace.get(namespace, set())
         for labels in [ls for ls in known if any(r.subject.matches(ls) for r in policy.rules)]:
             self._forget(labels)

@@ -5,10 +5,11 @@ from typing import Final
 
 from policies import labels as lbl
 from policies.decoding import Field, PolicyRejected
-from policies.selectors import Operator, Requirement, Selector
+from policies.selectors import Operator, Requirement, Selector, equal
 
 _NAME: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_NAMESPACE: Final = (lbl.K8S, lbl.NAMESPACE_KEY)
 _MAX_NAME: Final = 63
 _MAX_DOMAIN: Final = 253
 
@@ -37,14 +38,18 @@ def namespace_key(text: str) -> tuple[str, str]:
     return lbl.K8S, f"{lbl.NAMESPACE_LABELS_PREFIX}.{text}"
 
 
-def cilium(node: Field) -> Selector:
-    """A selector of a CiliumNetworkPolicy. Raises PolicyRejected."""
-    return Selector(_requirements(node, "cilium"))
+def cilium(node: Field, *, within: str = "") -> Selector:
+    """A selector of a CiliumNetworkPolicy; `within` a namespace, or anywhere.
+
+    Cilium writes that namespace into the `matchLabels`, over a `k8s:` one that stands there; what
+    else is said of namespaces stays, and may then select nobody. Raises PolicyRejected.
+    """
+    return _selector(node, "cilium", within)
 
 
-def kubernetes(node: Field) -> Selector:
-    """A selector of pods in a NetworkPolicy. Raises PolicyRejected."""
-    return Selector(_requirements(node, "kubernetes"))
+def kubernetes(node: Field, *, within: str = "") -> Selector:
+    """A selector of pods in a NetworkPolicy; `within` as in `cilium`. Raises PolicyRejected."""
+    return _selector(node, "kubernetes", within)
 
 
 def namespaces(node: Field) -> Selector:
@@ -64,7 +69,15 @@ _KEYS: Final = {
 }
 
 
-def _requirements(node: Field, flavour: str) -> tuple[Requirement, ...]:
+def _selector(node: Field, flavour: str, within: str) -> Selector:
+    found = _requirements(node, flavour, replaced=_NAMESPACE if within else None)
+    return Selector(found, (equal(*_NAMESPACE, within),) if within else ())
+
+
+def _requirements(
+    node: Field, flavour: str, *, replaced: tuple[str, str] | None = None
+) -> tuple[Requirement, ...]:
+    """All that it says, but for a label among its `matchLabels` that is `replaced`."""
     read_key = _KEYS[flavour]
     found: list[Requirement] = []
     labels = node["matchLabels"]
@@ -72,7 +85,8 @@ def _requirements(node: Field, flavour: str) -> tuple[Requirement, ...]:
         source, key = read_key(text)
         _check_key(labels, source, key)
         _check_value(labels, value)
-        found.append(Requirement(source, key, Operator.IN, frozenset({value})))
+        if (source, key) != replaced:
+            found.append(equal(source, key, value))
     for entry in node["matchExpressions"].entries():
         entry.object()
         source, key = read_key(entry["key"].text())

@@ -12,8 +12,6 @@ from typing import Final
 from policies import labels as lbl
 from policies.labels import LabelSet
 
-_UNIVERSAL: Final = (lbl.RESERVED, "all")
-
 _SHORT_NAMES: Final = {
     lbl.NAMESPACE_KEY: "namespace",
     f"{lbl.NAMESPACE_LABELS_PREFIX}.kubernetes.io/metadata.name": "namespace",
@@ -86,10 +84,10 @@ class Selector:
         """Whether the label set is selected."""
         for requirement in self.requirements:
             if not requirement.matches(subject):
-                return self.is_universal()
-        for requirement in self.implied:
+                return False
+        for requirement in self.implied:  # noqa: SIM110 - a generator costs more than what it does
             if not requirement.matches(subject):
-                return self.is_universal()
+                return False
         return True
 
     def missed(self, subject: LabelSet) -> int:
@@ -110,10 +108,6 @@ class Selector:
     def and_implied(self, *more: Requirement) -> "Selector":
         """The same selector, narrowed."""
         return Selector(self.requirements, (*self.implied, *more))
-
-    def is_universal(self) -> bool:
-        """Whether it names `reserved:all`, which matches everything whatever else it says."""
-        return any((r.source, r.key) == _UNIVERSAL for r in self.requirements)
 
     def __str__(self) -> str:
         return ", ".join(str(requirement) for requirement in self.requirements)
@@ -140,26 +134,6 @@ def is_about_reserved(selector: Selector) -> bool:
 def names_cluster(selector: Selector) -> bool:
     """Whether it says itself which cluster it means."""
     return selector.names(lbl.CLUSTER_KEY, _NAMESPACE_SOURCES)
-
-
-def with_subject_namespace(selector: Selector, namespace: str) -> Selector:
-    """A policy's own selector: always within its namespace, whatever it says (empty: clusterwide).
-
-    A `k8s:` namespace of its own is overwritten; an `any:` one stays and then selects nothing.
-    """
-    if not namespace:
-        return selector
-    kept = tuple(
-        r
-        for r in selector.requirements
-        if not (
-            r.source == lbl.K8S
-            and r.key == lbl.NAMESPACE_KEY
-            and r.operator is Operator.IN
-            and len(r.values) == 1
-        )
-    )
-    return Selector(kept, (equal(lbl.K8S, lbl.NAMESPACE_KEY, namespace),))
 
 
 def with_peer_namespace(selector: Selector, namespace: str, *, of_init: bool) -> Selector:

@@ -36,8 +36,9 @@ OVERWRITTEN: Final = Rule(
     what="A namespaced policy's `endpointSelector` names another namespace.",
     why=(
         "Such a policy is about its own namespace only. Cilium overwrites"
-        " `k8s:io.kubernetes.pod.namespace` with it, so other pods are selected than are written"
-        " down; without `k8s:`, it selects nothing."
+        " `k8s:io.kubernetes.pod.namespace` among the `matchLabels` with it, so other pods are"
+        " selected than are written down; without `k8s:`, or among the `matchExpressions`, it"
+        " selects nothing."
     ),
     mend="Put the policy into that namespace, or make it clusterwide.",
     wrong="""\
@@ -146,7 +147,7 @@ def _contradiction_about(key: str, found: Sequence[Requirement]) -> str:
 
 
 def _impossible(path: Path, selector: Selector, outcome: str) -> Iterator[Finding]:
-    if len(selector.requirements) < 2 or selector.is_universal():
+    if len(selector.requirements) < 2:
         return
     if why := contradiction(selector.requirements):
         yield Finding(rule=IMPOSSIBLE, path=path, message=f"{why}: {outcome}")
@@ -168,15 +169,14 @@ def _overwritten(subject: Subject, part: Part, path: Path) -> Iterator[Finding]:
     own = subject.namespace
     if not own or subject.is_kubernetes or not subject.policy.ref.namespace:
         return
-    written = reading.cilium(decoding.Field("", part.raw[str(path[-1])]))
-    for requirement in written.requirements:
+    selector = part.raw[str(path[-1])]
+    # What its labels say comes first.
+    labels = len(selector.get("matchLabels") or ())
+    written = reading.cilium(decoding.Field("", selector))
+    for number, requirement in enumerate(written.requirements):
         if requirement.key != NAMESPACE_KEY or _takes(requirement, own):
             continue
-        replaced = (
-            requirement.source == K8S
-            and requirement.operator is Operator.IN
-            and len(requirement.values) == 1
-        )
+        replaced = requirement.source == K8S and number < labels
         outcome = "Cilium overwrites that with its own" if replaced else "it selects nothing"
         message = f"the policy is about namespace {own} and asks for {requirement}: {outcome}"
         yield Finding(rule=OVERWRITTEN, path=path, message=message)

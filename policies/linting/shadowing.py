@@ -167,8 +167,6 @@ def _covers_prefix(ours: CidrPeer, theirs: CidrPeer) -> bool:
 def _covers_selector(ours: EndpointPeer, theirs: EndpointPeer) -> bool:
     if theirs.any_cluster and not ours.any_cluster:
         return False
-    if ours.selector.is_universal() or theirs.selector.is_universal():
-        return False
     known = (*theirs.selector.requirements, *theirs.selector.implied)
     return all(
         any(_implies(requirement, wanted) for requirement in known)

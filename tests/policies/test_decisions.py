@@ -282,6 +282,63 @@ def test_a_foreign_namespace_in_the_subject_is_overwritten_or_selects_nobody():
     assert ingress(API, a_policy(subject=subject(f"any:{key}"), ingress=[{}])) == "allowed"
 
 
+def test_a_foreign_namespace_in_an_expression_selects_nobody():
+    """Cilium overwrites labels only; an expression stays, and contradicts."""
+
+    def subject(*values: str) -> dict:
+        key = "k8s:io.kubernetes.pod.namespace"
+        return {"matchExpressions": [{"key": key, "operator": "In", "values": list(values)}]}
+
+    assert ingress(API, a_policy(subject=subject("other"), ingress=[{}])) == "allowed"
+    assert ingress(API, a_policy(subject=subject("shop"), ingress=[{}])) == "default-deny"
+    assert ingress(API, a_policy(subject=subject("shop", "other"), ingress=[{}])) == "default-deny"
+
+
+def test_a_namespace_among_a_network_policys_labels_is_overwritten():
+    """In the subject, and in a peer without a namespaceSelector."""
+    key = "io.kubernetes.pod.namespace"
+    labelled = {"matchLabels": {key: "other"}}
+    said = {"matchExpressions": [{"key": key, "operator": "In", "values": ["other"]}]}
+    assert ingress(API, a_network_policy(podSelector=labelled, ingress=[])) == "default-deny"
+    assert ingress(API, a_network_policy(podSelector=said, ingress=[])) == "allowed"
+    assert ingress(API, a_network_policy(ingress=[{"from": [{"podSelector": labelled}]}])) == (
+        "allowed"
+    )
+    anywhere = {"podSelector": labelled, "namespaceSelector": {}}
+    assert ingress(API, a_network_policy(ingress=[{"from": [anywhere]}])) == "default-deny"
+
+
+@pytest.mark.parametrize(
+    ("empty", "expected"),
+    [
+        ("toFQDNs", "allowed"),
+        ("toServices", "allowed"),
+        ("toGroups", "allowed"),
+        ("toCIDR", "default-deny"),
+        ("toCIDRSet", "default-deny"),
+        ("toEntities", "default-deny"),
+        ("toNodes", "default-deny"),
+    ],
+)
+def test_an_empty_list_beside_peers(empty, expected):
+    """Of some kinds it selects nobody, of others it is passed over."""
+    assert egress(API, a_policy(egress=[{"toEndpoints": [{}], empty: []}])) == expected
+
+
+def test_a_service_by_neither_name_nor_labels_is_none():
+    """And with both, the labels count."""
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "api", "namespace": "shop", "labels": {"tier": "back"}},
+        "spec": {"selector": {"app": "api"}},
+    }
+    labelled = {"k8sServiceSelector": {"selector": {"matchLabels": {"tier": "back"}}}}
+    by_name = {"k8sService": {"serviceName": "nobody", "namespace": "shop"}}
+    assert egress(API, a_policy(egress=[{"toServices": [{}]}]), service) == "default-deny"
+    both = a_policy(egress=[{"toServices": [by_name | labelled]}])
+    assert egress(API, both, service) == "allowed"
+
+
 def test_a_clusterwide_empty_selector_selects_health_but_not_the_host():
     """The host has policies of its own, by nodeSelector and with the host firewall."""
     policy = a_clusterwide_policy(subject={}, ingress=[{}])

@@ -235,7 +235,6 @@ def test_a_subject_is_found_by_whatever_its_policies_require():
         {},
         {"matchLabels": {"app": "web"}},
         {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "shop"}},
-        {"matchLabels": {"reserved:all": ""}},
         {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "api"]}]},
         {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
         {"matchExpressions": [{"key": "nothing", "operator": "DoesNotExist"}]},
@@ -253,7 +252,7 @@ def test_a_subject_is_found_by_whatever_its_policies_require():
     repository = a_repository(*policies)
     assert len(repository.subject(WEB).newest.policies) == len(policies)
     health = LabelSet.of(["reserved:health"])
-    assert len(repository.subject(health).newest.policies) == 4
+    assert len(repository.subject(health).newest.policies) == 2
 
 
 def test_classes_of_ports_and_addresses():
@@ -282,16 +281,6 @@ def test_classes_of_ports_and_addresses():
         for ip in ("10.2.3.4", "10.1.2.3", "192.0.2.1", "", "2001:db8::1")
     ]
     assert prefixes == ["10.0.0.0/8", "10.1.0.0/16", "", "", ""]
-
-
-def test_a_selector_of_everything_reaches_beyond_its_namespace():
-    """As the engine has it: `reserved:all` overrides the namespace as well."""
-    repository = a_repository()
-    before = repository.subject(WEB)
-    everyone = {"matchLabels": {"reserved:all": ""}}
-    repository.apply("x", a_policy(namespace="other", subject=everyone, ingress=[{}]), since=None)
-    assert repository.subject(WEB) is not before
-    assert outcomes(repository, 0.0) == ["default-deny"]
 
 
 def test_facts_have_versions_too():

@@ -51,9 +51,9 @@ def test_labels_and_expressions_must_all_hold():
     assert not matches(selector, a_pod())
 
 
-def test_reserved_all_matches_everything():
-    """It overrides whatever stands beside it."""
-    assert matches({"matchLabels": {"reserved:all": "", "app": "nobody"}}, HOST)
+def test_reserved_all_is_a_label_that_nobody_has():
+    """`all` is an entity, and no identity."""
+    assert not matches({"matchLabels": {"reserved:all": ""}}, HOST)
 
 
 @pytest.mark.parametrize(

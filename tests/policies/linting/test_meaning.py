@@ -96,8 +96,10 @@ def test_conditions_that_no_labels_meet_are_found(subject, impossible):
 )
 def test_a_foreign_namespace_in_the_subject_is_found(key, value, warned):
     """A policy's own namespace may be written down."""
-    found = rules(a_policy(subject={"matchLabels": {key: value}}, ingress=WEB))
-    assert found == (["foreign-namespace-in-subject"] if warned else [])
+    expected = ["foreign-namespace-in-subject"] if warned else []
+    assert rules(a_policy(subject={"matchLabels": {key: value}}, ingress=WEB)) == expected
+    said = {"matchExpressions": [{"key": key, "operator": "In", "values": [value]}]}
+    assert rules(a_policy(subject=said, ingress=WEB)) == expected
 
 
 def test_a_clusterwide_policy_chooses_namespaces_as_it_likes():
