@@ -85,7 +85,8 @@ def l7_rules(rules: Field, path: str, direction: Direction, *, of_nodes: bool) -
     kafka = [_kafka(entry) for entry in rules["kafka"].entries()]
     generic = rules["l7proto"].text()
     for entry in rules["l7"].entries():
-        entry.strings()
+        if "" in entry.strings():
+            raise entry.reject("an empty key is not allowed")
     if are_given(rules):
         if rules["l7"] and not generic:
             raise rules["l7"].reject("'l7' may only be given with 'l7proto'")

@@ -217,8 +217,7 @@ def _proxying(entry: Field, l7: L7Rules | None) -> L7Rules | None:
 
 
 def _check_l7_port(item: Field, where: Port, end: int, *, is_dns: bool) -> None:
-    if not is_dns and item["protocol"].text() != "TCP":
-        # Checked before the spelling is made uniform: `tcp` is refused here.
+    if not is_dns and item["protocol"].text().upper() != "TCP":
         raise item["protocol"].reject("must be TCP where there are L7 rules other than DNS")
     if not where.name:
         if is_dns and end > where.number:

@@ -113,6 +113,10 @@ class Inventor:
         if kind:
             least = 0 if self._maybe(0.08) and kind != "FQDNs" else 1
             rule[prefix + kind] = [self._peer(kind) for _ in range(self._count(least, 3))]
+            if self._maybe(0.06):
+                beside = self._pick("Endpoints", "Entities", "CIDR", "CIDRSet", "Groups", "FQDNs")
+                if beside != "FQDNs" or (section == "egress" and not deny):
+                    rule.setdefault(prefix + beside, [])
         shape = self.chance.random() * (0.6 if self.web else 1.0)
         if shape < 0.55:
             rule["toPorts"] = [
@@ -170,14 +174,14 @@ class Inventor:
         prefix = self._pick("", "", "k8s:", "any:", "k8s.") if self._maybe(0.5) else ""
         if self._maybe(0.45):
             made["matchLabels"] = {f"{prefix}app": self.chance.choice(APPS)}
-        if peer and self._maybe(0.3):
+        if self._maybe(0.3 if peer else 0.08):
             made.setdefault("matchLabels", {})[self._pick("k8s:", "any:", "") + NAMESPACE] = (
                 self.chance.choice(NAMESPACES)
             )
         if self._maybe(0.1):
             made.setdefault("matchLabels", {})[f"k8s:{CLUSTER}"] = self._pick("c1", "c1", "c2")
         if self._maybe(0.06):
-            key = f"reserved:{self._pick('host', 'world', 'remote-node', 'health', 'none')}"
+            key = f"reserved:{self._pick('host', 'world', 'remote-node', 'health', 'none', 'all')}"
             made.setdefault("matchLabels", {})[key] = ""
         if self._maybe(0.2):
             made["matchExpressions"] = [self._expression() for _ in range(self._count(1, 2))]
@@ -220,9 +224,11 @@ class Inventor:
         made: Json = {}
         if self._maybe(0.6):
             made["matchLabels"] = {"app": self.chance.choice(APPS)}
+        if self._maybe(0.06):
+            made.setdefault("matchLabels", {})[NAMESPACE] = self.chance.choice(NAMESPACES)
         if self._maybe(0.3):
             expression = self._expression()
-            expression["key"] = self._pick("app", "env", "app.kubernetes.io/name")
+            expression["key"] = self._pick("app", "env", "app.kubernetes.io/name", NAMESPACE)
             made["matchExpressions"] = [expression]
         return made
 

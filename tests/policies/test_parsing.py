@@ -141,6 +141,7 @@ def rejection(manifest: dict) -> PolicyRejected:
                 ("kafka[0]", {"kafka": [{"role": "produce", "apiKey": "fetch"}]}),
                 ("kafka[0].topic", {"kafka": [{"topic": "x" * 256}]}),
                 ("http[0].headerMatches[0].name", {"http": [{"headerMatches": [{"value": "x"}]}]}),
+                ("l7[0]", {"l7proto": "x", "l7": [{"": "x"}]}),
             ]
         ),
         (
@@ -161,6 +162,13 @@ def rejection(manifest: dict) -> PolicyRejected:
 def test_what_the_engine_refuses_is_refused_with_its_path(path, sections):
     """The path leads to the place in the manifest."""
     assert rejection(a_policy(**sections)).path == path
+
+
+def test_l7_rules_take_tcp_in_any_spelling():
+    """Only the CRD's schema insists on capitals."""
+    entry = {**ports("80/tcp")[0], "rules": {"http": [{"method": "GET"}]}}
+    policy = parsing.parse(a_policy(ingress=[{"toPorts": [entry]}]))
+    assert policy.rules[0].ingress.allow[0].ports[0].l7
 
 
 def test_an_empty_list_does_not_hide_what_stands_beside_it():
