@@ -70,16 +70,14 @@ def _peers(entry: Field, namespace: str) -> list[Peer]:
         return [peers.cidr_block(block)]
     if not pods and not spaces:
         return []
-    if not spaces:
-        chosen = selecting.kubernetes(pods, within=namespace)
-        return [EndpointPeer(chosen, any_cluster=selectors.names_cluster(chosen))]
-    chosen = selecting.kubernetes(pods) if pods else Selector()
-    of_namespace = selecting.namespaces(spaces)
-    if not of_namespace.requirements:
-        both = chosen.and_implied(selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))
-    else:
-        both = Selector((*of_namespace.requirements, *chosen.requirements))
-    return [EndpointPeer(both, any_cluster=selectors.names_cluster(both))]
+    chosen = selecting.kubernetes(pods, within="" if spaces else namespace)
+    if spaces:
+        of_namespace = selecting.namespaces(spaces)
+        if of_namespace.requirements:
+            chosen = Selector((*of_namespace.requirements, *chosen.requirements))
+        else:
+            chosen = chosen.and_implied(selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))
+    return [EndpointPeer(chosen, any_cluster=selectors.names_cluster(chosen))]
 
 
 def _port(entry: Field) -> tuple[list[PortMatch], str]:

@@ -4,7 +4,7 @@ The rule is that of `schemas.compatibility`: fields, messages and enum values ma
 reader knows by its number keeps its name, its type and its place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -17,12 +17,14 @@ from google.protobuf.descriptor_pb2 import (
 def incompatibilities(old: FileDescriptorProto, new: FileDescriptorProto) -> list[str]:
     """Return what breaks one side or the other, each with its place; nothing where all is well."""
     return [
-        *_messages(list(old.message_type), list(new.message_type), old.package),
-        *_enums(list(old.enum_type), list(new.enum_type), old.package),
+        *_messages(old.message_type, new.message_type, old.package),
+        *_enums(old.enum_type, new.enum_type, old.package),
     ]
 
 
-def _messages(old: list[DescriptorProto], new: list[DescriptorProto], where: str) -> Iterator[str]:
+def _messages(
+    old: Iterable[DescriptorProto], new: Iterable[DescriptorProto], where: str
+) -> Iterator[str]:
     known = {message.name: message for message in new}
     for before in old:
         name = f"{where}.{before.name}"
@@ -33,8 +35,8 @@ def _messages(old: list[DescriptorProto], new: list[DescriptorProto], where: str
         fields = {field.number: field for field in after.field}
         for field in before.field:
             yield from _field(field, fields.get(field.number), name)
-        yield from _messages(list(before.nested_type), list(after.nested_type), name)
-        yield from _enums(list(before.enum_type), list(after.enum_type), name)
+        yield from _messages(before.nested_type, after.nested_type, name)
+        yield from _enums(before.enum_type, after.enum_type, name)
 
 
 def _field(
@@ -53,7 +55,7 @@ def _field(
 
 
 def _enums(
-    old: list[EnumDescriptorProto], new: list[EnumDescriptorProto], where: str
+    old: Iterable[EnumDescriptorProto], new: Iterable[EnumDescriptorProto], where: str
 ) -> Iterator[str]:
     known = {enum.name: {value.number: value.name for value in enum.value} for enum in new}
     for before in old:

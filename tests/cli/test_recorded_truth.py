@@ -8,20 +8,10 @@ import pytest
 
 from tests.cli import stand
 from tests.journeys.surroundings import bus
+from tests.policies.captures import CAPTURES, TRUTH
 
 __all__ = ["bus"]
 
-CAPTURES = stand.ROOT / "tests" / "data" / "captures"
-TRUTH = {
-    ("db-deny-attacker", "ingress", "denied-by", "shop/db", "evil/attacker"): 73,
-    ("backend-ingress", "ingress", "no-rule-allowed", "shop/backend", "shop/bare"): 32,
-    ("backend-ingress", "ingress", "no-rule-allowed", "shop/backend", "world"): 9,
-    ("frontend-egress", "egress", "no-rule-allowed", "shop/frontend", "shop/backend"): 8,
-    ("audited-ingress", "ingress", "audit", "shop/audited", "shop/backend"): 8,
-    ("frontend-egress", "egress", "denied-by", "shop/frontend", "203.0.113.20/32"): 4,
-    ("frontend-egress", "egress", "l7-denied", "shop/frontend", "kube-system/kube-dns"): 2,
-}
-"""As tests/data/captures/README.md has them."""
 HTTP_FLOWS = 7
 VERDICT = 5
 SILENCED = 4

@@ -25,6 +25,16 @@ from policies.model import PolicyRef
 from policies.repository import Repository
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
+TRUTH = {
+    ("db-deny-attacker", "ingress", "denied-by", "shop/db", "evil/attacker"): 73,
+    ("backend-ingress", "ingress", "no-rule-allowed", "shop/backend", "shop/bare"): 32,
+    ("backend-ingress", "ingress", "no-rule-allowed", "shop/backend", "world"): 9,
+    ("frontend-egress", "egress", "no-rule-allowed", "shop/frontend", "shop/backend"): 8,
+    ("audited-ingress", "ingress", "audit", "shop/audited", "shop/backend"): 8,
+    ("frontend-egress", "egress", "denied-by", "shop/frontend", "203.0.113.20/32"): 4,
+    ("frontend-egress", "egress", "l7-denied", "shop/frontend", "kube-system/kube-dns"): 2,
+}
+"""As tests/data/captures/README.md has them."""
 _PROTOCOLS = {
     "TCP": Protocol.TCP,
     "UDP": Protocol.UDP,

@@ -12,6 +12,7 @@ from schemas.hubble import flow_pb2
 from tests import waiting
 from tests.contracts.hubble.reading import Answer, Client, moment
 from tests.parts.cilium.cluster import Cluster
+from tests.parts.cilium.hosts import Call
 from tests.parts.cilium.standard import Cast
 from tests.real.journeys import live
 from tests.real.journeys.live import ONE_PACKET, alert
@@ -30,27 +31,29 @@ NO_FLOW = flow_pb2.FlowFilter(source_ip=["192.0.2.1"])
 """An address that is for documents alone."""
 
 
+def call(cast: Cast) -> Call:
+    """Send the one packet that POLICY stops."""
+    return cast.bare.connect(cast.backend.ip, 8080, timeout=ONE_PACKET)
+
+
 def test_relay_and_the_api_server_are_restarted(
     cilium_cluster: Cluster, cilium_cast: Cast, tmp_path: Path
 ) -> None:
     """Packets that were stopped meanwhile are counted, policies made afterwards are known."""
     cast, api = cilium_cast, cilium_cluster.control.api
 
-    def call():
-        return cast.bare.connect(cast.backend.ip, 8080, timeout=ONE_PACKET)
-
     with cilium_cluster.enforced([POLICY]), live.running(cilium_cluster, tmp_path) as at:
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         cilium_cluster.relay.stop()
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         cilium_cluster.relay.start(nodes=2)
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         at.audit()
         api.stop(kill=True)
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         at.audit()
         api.start()
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         with cilium_cluster.enforced([LATER]):
             at.stopped(
                 cast.backend.connect(cast.bare.ip, 8080, timeout=ONE_PACKET),
@@ -66,19 +69,16 @@ def test_a_node_whose_agent_was_away_is_a_gap(
     """Its ring is lost with it: the gap holds what was stopped meanwhile, and all is told after."""
     cast = cilium_cast
 
-    def call():
-        return cast.bare.connect(cast.backend.ip, 8080, timeout=ONE_PACKET)
-
     with (
         cilium_cluster.enforced([POLICY]),
         live.running(cilium_cluster, tmp_path) as at,
         cilium_cluster.relay.channel() as channel,
     ):
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         at.audit()
         cilium_cluster.stop_agent("n1", kill=True)
         stopped = datetime.now(UTC)
-        at.stopped(call())
+        at.stopped(call(cast))
         cilium_cluster.start_agent("n1")
         waiting.until(
             lambda: cilium_cluster.nudge() or at.notices("gap"), what="the gap", every=0.5
@@ -91,7 +91,7 @@ def test_a_node_whose_agent_was_away_is_a_gap(
         made = []
 
         def is_counted() -> bool:
-            made.append(at.stopped(call()))
+            made.append(at.stopped(call(cast)))
             cilium_cluster.nudge()
             return at.stages.counts()[CLOSED] > at.books[CLOSED]
 
@@ -102,7 +102,7 @@ def test_a_node_whose_agent_was_away_is_a_gap(
         is_told = [any(of_call(flow, each) for flow in told) for each in made]
         at.books[CLOSED] += len(made) - is_told.index(True)
         for _ in range(3):
-            at.stopped(call(), CLOSED)
+            at.stopped(call(cast), CLOSED)
         at.audit()
 
 
@@ -118,9 +118,6 @@ def test_a_flood_tells_what_was_lost(
     cast, sent = cilium_cast, 30_000
     flooded = alert("shop/closed", "shop/backend", "kube-system/kube-dns")
 
-    def call():
-        return cast.bare.connect(cast.backend.ip, 8080, timeout=ONE_PACKET)
-
     with (
         cilium_cluster.enforced([POLICY]),
         live.running(cilium_cluster, tmp_path) as at,
@@ -128,7 +125,7 @@ def test_a_flood_tells_what_was_lost(
         # Nothing but lost events passes this filter, so that this reader is quick enough.
         Client(channel).follow(number=1, whitelist=[NO_FLOW]) as relay,
     ):
-        at.stopped(call(), CLOSED)
+        at.stopped(call(cast), CLOSED)
         at.audit()
         at.stages.await_drained()
         before, began = at.lost(), time.time_ns()
@@ -147,7 +144,7 @@ def test_a_flood_tells_what_was_lost(
 
         def is_all_told() -> bool:
             # A stream's own loss is told a second later, with the next flow that is asked for.
-            at.stopped(call())
+            at.stopped(call(cast))
             is_overrun = at.lost()[OVERRUN] > before[OVERRUN]
             return is_overrun and (told() >= 1.98 * sent or not was_quick())
 
