@@ -83,18 +83,19 @@ def of_address(address: Address) -> Prefix:
 class PrefixTable:
     """Longest-prefix lookup over a fixed set of prefixes."""
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_levels", "prefixes")
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
+        self.prefixes = frozenset(prefixes)
         found: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
-        for prefix in set(prefixes):
+        for prefix in self.prefixes:
             shift = _WIDTH[prefix.version] - prefix.length
             found[prefix.version].setdefault(shift, {})[prefix.value >> shift] = str(prefix)
         self._levels = {version: sorted(levels.items()) for version, levels in found.items()}
         """By version: the prefixes of each length, the longest first, by their leading bits."""
 
     def __bool__(self) -> bool:
-        return any(self._levels.values())
+        return bool(self.prefixes)
 
     def longest(self, address: Address) -> str:
         """The longest prefix that contains the address, or the empty string.

@@ -4,15 +4,16 @@ Compiling happens once for each set of rules, not for each subject or flow: subj
 rules select share one SubjectPolicy, and so share whatever a caller caches under its version.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies import facts, selectors
 from policies import labels as lbl
+from policies.addresses import PrefixTable
 from policies.flows import Protocol
-from policies.inventory import Inventory, NamedPort
+from policies.inventory import CidrGroup, Inventory, NamedPort
 from policies.labels import LabelSet
-from policies.matching import CompiledRule, PeerMatch, PortSpan
+from policies.matching import CompiledRule, Membership, PeerMatch, PortSpan
 from policies.model import (
     CidrGroupPeer,
     CidrPeer,
@@ -146,7 +147,9 @@ class _Compiler:
             case CidrPeer():
                 yield PeerMatch(prefix=peer.prefix, excepts=peer.excepts)
             case CidrGroupPeer():
-                yield from self._cidr_groups(peer)
+                groups = self._cidr_groups(peer)
+                if all(condition.prefixes for condition in groups if condition.wanted):
+                    yield PeerMatch(group=peer, memberships=groups, excepts=peer.excepts)
             case FqdnPeer():
                 yield PeerMatch(fqdn=peer.pattern.text)
             case ServicePeer():
@@ -178,11 +181,18 @@ class _Compiler:
             case _:
                 return PeerMatch(reserved=frozenset({entity.value}))
 
-    def _cidr_groups(self, peer: CidrGroupPeer) -> Iterator[PeerMatch]:
-        for group in self._inventory.cidr_groups:
-            if facts.means_group(peer, group):
-                for prefix in group.prefixes:
-                    yield PeerMatch(prefix=prefix, excepts=peer.excepts)
+    def _cidr_groups(self, peer: CidrGroupPeer) -> tuple[Membership, ...]:
+        """One condition for each of the selector's: an address has the labels of all its groups."""
+        groups = self._inventory.cidr_groups
+        if peer.selector is None:
+            return (_membership(group for group in groups if group.name == peer.name),)
+        return tuple(
+            _membership(
+                (group for group in groups if condition.affirmed.matches(group.labels)),
+                wanted=not condition.is_negative,
+            )
+            for condition in peer.selector.requirements
+        )
 
     def _services(self, peer: ServicePeer) -> Iterator[PeerMatch]:
         for service in self._inventory.services:
@@ -200,6 +210,10 @@ class _Compiler:
                         yield PeerMatch(prefix=prefix)
 
 
+def _membership(groups: Iterable[CidrGroup], *, wanted: bool = True) -> Membership:
+    return Membership(PrefixTable(p for group in groups for p in group.prefixes), wanted)
+
+
 def _resolvable(named: tuple[NamedPort, ...]) -> dict[tuple[str, int], int]:
     """Number by name and protocol; a name with two numbers resolves to nothing."""
     found: dict[tuple[str, int], set[int]] = {}
@@ -215,4 +229,4 @@ def _span(port: PortMatch, named: dict[tuple[str, int], int]) -> Iterator[PortSp
         return
     number = named.get((port.name, port.protocol))
     if number is not None:
-        yield PortSpan(protocol, number, number, port.path, port.l7)
+        yield PortSpan(protocol, number, max(number, port.high), port.path, port.l7)

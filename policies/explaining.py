@@ -263,7 +263,7 @@ _rank = itemgetter(0, 1)
 
 def _is_about_outside(rule: CompiledRule) -> bool:
     """Whether it names addresses or names: nearer to an address than a rule about pods."""
-    return any(match.prefix is not None or match.fqdn for match in rule.peers or ())
+    return any(match.is_about_outside for match in rule.peers or ())
 
 
 def _told(finding: Finding, rule: CompiledRule, query: Query) -> Finding:

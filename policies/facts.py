@@ -58,10 +58,10 @@ def means_service(peer: ServicePeer, service: Service) -> bool:
 
 
 def means_group(peer: CidrGroupPeer, group: CidrGroup) -> bool:
-    """Whether a CIDR group is one of those that a peer means."""
+    """Whether a CIDR group is one of those that a peer speaks of, be it to leave them out."""
     if peer.selector is None:
         return group.name == peer.name
-    return peer.selector.matches(group.labels)
+    return any(wanted.affirmed.matches(group.labels) for wanted in peer.selector.requirements)
 
 
 class Facts:

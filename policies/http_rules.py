@@ -141,7 +141,7 @@ def _dns_texts(entry: Field) -> tuple[str, str]:
 def _http(entry: Field) -> HttpRule:
     entry.object()
     for key in ("path", "method"):
-        if (expression := entry[key].text()) and not requests.compiles(expression):
+        if (expression := entry[key].text()) and not requests.is_expression(expression):
             raise entry[key].reject(f"{expression!r} is not a regular expression")
     headers = [_header(header.text()) for header in entry["headers"].entries()]
     for match in entry["headerMatches"].entries():

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from policies.addresses import Address, Prefix
+from policies.addresses import Address, Prefix, PrefixTable
 from policies.flows import Protocol
 from policies.labels import RESERVED, LabelSet
-from policies.model import CloudGroupPeer, PeerRule, PolicyRef
+from policies.model import CidrGroupPeer, CloudGroupPeer, PeerRule, PolicyRef
 from policies.requests import L7Rules
 from policies.selectors import Selector
 
@@ -64,10 +64,26 @@ class PortSpan:
         return protocol is self.protocol and self.low <= port <= self.high
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A condition on the CIDR groups that a peer's address lies in; a pod lies in none."""
+
+    prefixes: PrefixTable
+    wanted: bool = True
+
+    def holds(self, address: Address | None) -> bool:
+        """Whether the address is where it is wanted."""
+        inside = address is not None and self.prefixes.longest(address) != ""
+        return inside is self.wanted
+
+
 class PeerMatch:
     """One peer of a rule, ready to compare."""
 
-    __slots__ = ("_excepts", "_reserved", "_selector", "fqdn", "is_anyone", "prefix")
+    __slots__ = (
+        *("_excepts", "_group", "_memberships", "_reserved", "_selector"),
+        *("fqdn", "is_anyone", "prefix"),
+    )
 
     def __init__(
         self,
@@ -76,6 +92,8 @@ class PeerMatch:
         reserved: frozenset[str] | None = None,
         prefix: Prefix | None = None,
         excepts: tuple[Prefix, ...] = (),
+        group: CidrGroupPeer | None = None,
+        memberships: tuple[Membership, ...] = (),
         fqdn: str = "",
         is_anyone: bool = False,
     ) -> None:
@@ -83,8 +101,15 @@ class PeerMatch:
         self._reserved = reserved
         self.prefix = prefix
         self._excepts = excepts
+        self._group = group
+        self._memberships = memberships
         self.fqdn = fqdn
         self.is_anyone = is_anyone
+
+    @property
+    def is_about_outside(self) -> bool:
+        """Whether it is told by its address or name, and not by its labels."""
+        return self.prefix is not None or self._group is not None or bool(self.fqdn)
 
     def matches(self, peer: LabelSet, address: Address | None) -> bool:
         """Whether the peer is one of these."""
@@ -99,7 +124,15 @@ class PeerMatch:
             return self.fqdn in peer.fqdns
         if self._reserved is not None and not self._reserved.isdisjoint(peer.reserved):
             return True
-        return self._selector is not None and self._selector.matches(peer)
+        if self._selector is not None:
+            return self._selector.matches(peer)
+        return self._group is not None and self._has_memberships(peer, address)
+
+    def _has_memberships(self, peer: LabelSet, address: Address | None) -> bool:
+        own = address if peer.is_outside else None
+        if own is not None and any(prefix.contains(own) for prefix in self._excepts):
+            return False
+        return all(condition.holds(own) for condition in self._memberships)
 
     def missed(self, peer: LabelSet) -> int:
         """How many of its conditions a peer that it does not match fails to meet."""
@@ -116,6 +149,8 @@ class PeerMatch:
             yield (self.prefix, frozenset(self._excepts))
         elif self.fqdn:
             yield self.fqdn
+        elif self._group is not None:
+            yield self._group
         else:
             yield from (self._reserved or frozenset()) & peer.reserved
             if self._selector is not None and self._selector.matches(peer):
@@ -128,7 +163,9 @@ class PeerMatch:
         """The prefixes that it names."""
         if self.prefix is not None:
             yield self.prefix
-            yield from self._excepts
+        for condition in self._memberships:
+            yield from condition.prefixes.prefixes
+        yield from self._excepts
 
 
 class CompiledRule:

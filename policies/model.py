@@ -197,7 +197,7 @@ class PortMatch:
     low: int = 0
     high: int = 65535
     name: str = ""
-    """A named port, lower-cased; then `low` and `high` mean nothing."""
+    """A named port, lower-cased; then `low` means nothing, and `high` ends a range, unless 0."""
     l7: L7Rules | None = None
 
 

@@ -1,9 +1,11 @@
 """Kubernetes NetworkPolicies, as Cilium translates them.
 
 Egress rules are enforced even where policyTypes leaves Egress out, unlike what Kubernetes says:
-this is what Cilium does.
+this is what Cilium does. It looks at hardly anything of what the API server has looked at: what is
+refused here cannot be read, or names no protocol. The linter says what the API server refuses.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from policies import labels as lbl
@@ -11,6 +13,7 @@ from policies import peers, ports, selecting, selectors
 from policies.decoding import Field
 from policies.flows import Direction
 from policies.model import (
+    CidrPeer,
     EndpointPeer,
     Entity,
     EntityPeer,
@@ -22,7 +25,6 @@ from policies.model import (
 )
 from policies.selectors import Selector
 
-_FIRST_PORT: Final = 0
 _MAX_INT32: Final = 2**31 - 1
 
 
@@ -33,7 +35,9 @@ def rule(spec: Field, namespace: str) -> Rule:
     egress = _rules(spec["egress"], Direction.EGRESS, namespace)
     return Rule(
         path=spec.path,
-        subject=selecting.kubernetes(spec["podSelector"], within=namespace),
+        # Rules are looked for by their namespace, whatever they select.
+        subject=_selecting(selecting.kubernetes, spec["podSelector"], within=namespace)
+        or Selector((), (selectors.equal(lbl.K8S, lbl.NAMESPACE_KEY, namespace),)),
         ingress=RuleDirection(
             default_deny=bool(ingress) or "Ingress" in types or "Egress" not in types,
             allow=ingress,
@@ -51,7 +55,7 @@ def _rule(node: Field, direction: Direction, namespace: str) -> PeerRule:
     among = node["from" if direction is Direction.INGRESS else "to"]
     found: tuple[Peer, ...] = (EntityPeer(Entity.ALL),)
     if among.count():
-        found = tuple(peer for entry in among.entries() for peer in _peers(entry, namespace))
+        found = tuple(_peer(entry, namespace) for entry in among.entries())
     limits, text = None, ""
     if node["ports"].count():
         entries = [_port(entry) for entry in node["ports"].entries()]
@@ -60,24 +64,41 @@ def _rule(node: Field, direction: Direction, namespace: str) -> PeerRule:
     return PeerRule(path=node.path, peers=found, ports=limits, ports_text=text)
 
 
-def _peers(entry: Field, namespace: str) -> list[Peer]:
+def _peer(entry: Field, namespace: str) -> Peer:
     entry.object()
     pods, spaces, block = entry["podSelector"], entry["namespaceSelector"], entry["ipBlock"]
-    if block and (pods or spaces):
-        raise block.reject("may not be given together with a selector")
+    chosen = _selecting(selecting.kubernetes, pods, within="" if spaces else namespace)
+    if spaces:
+        chosen = _among(_selecting(selecting.namespaces, spaces), chosen)
     if block:
         block.object()
-        return [peers.cidr_block(block)]
-    if not pods and not spaces:
-        return []
-    chosen = selecting.kubernetes(pods, within="" if spaces else namespace)
-    if spaces:
-        of_namespace = selecting.namespaces(spaces)
-        if of_namespace.requirements:
-            chosen = Selector((*of_namespace.requirements, *chosen.requirements))
-        else:
-            chosen = chosen.and_implied(selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))
-    return [EndpointPeer(chosen, any_cluster=selectors.names_cluster(chosen))]
+        excepts = tuple(peers.prefix(item) for item in block["except"].entries())
+        return CidrPeer(peers.prefix(block["cidr"]), excepts)
+    if chosen is None:
+        return EntityPeer(Entity.ALL)
+    return EndpointPeer(chosen, any_cluster=selectors.names_cluster(chosen))
+
+
+def _among(spaces: Selector | None, pods: Selector | None) -> Selector | None:
+    """Those pods that are in one of the namespaces; where all are meant, in some."""
+    if spaces is None or pods is None:
+        return None
+    if spaces.requirements:
+        return Selector((*spaces.requirements, *pods.requirements))
+    return pods.and_implied(selectors.exists(lbl.K8S, lbl.NAMESPACE_KEY))
+
+
+def _selecting(read: Callable[..., Selector], node: Field, **options: str) -> Selector | None:
+    """The selector, or None where Kubernetes refuses it: Cilium goes on as if it were not there.
+
+    So it is anybody that is meant. The API server stores no such selector any more,
+    but keeps those that it took in former times.
+    """
+    try:
+        return read(node, **options)
+    except selecting.InvalidSelector:
+        selecting.decode(node)
+        return None
 
 
 def _port(entry: Field) -> tuple[list[PortMatch], str]:
@@ -87,10 +108,9 @@ def _port(entry: Field) -> tuple[list[PortMatch], str]:
         name, members = ports.TCP
     number = entry["port"]
     if isinstance(number.value, str):
-        where = ports.port(number, number.value)
-    elif number:
-        where = ports.Port(number.integer(low=0, high=ports.MAX_PORT))
+        where = ports.unchecked(number.text())
     else:
-        where = ports.Port(_FIRST_PORT)
-    end = entry["endPort"].integer(low=-_MAX_INT32 - 1, high=_MAX_INT32)
-    return ports.matches(entry.path, where, end, members), ports.span(where, end, name)
+        where = ports.unchecked(str(number.integer(low=-_MAX_INT32 - 1, high=_MAX_INT32)))
+    last = ports.end(entry["endPort"])
+    found = [ports.match(entry.path, where, last, protocol) for protocol in members]
+    return found, ports.span(where, last, name)

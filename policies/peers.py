@@ -83,11 +83,13 @@ def endpoint(selector: Selector) -> EndpointPeer:
 
 
 def _cidr(entry: Field, _: PeerContext) -> CidrPeer:
-    text = entry.text()
-    address = addresses.parse_address(text)
-    if address is not None:
-        return CidrPeer(addresses.of_address(address))
-    return CidrPeer(_prefix(entry))
+    return CidrPeer(prefix(entry))
+
+
+def prefix(entry: Field) -> addresses.Prefix:
+    """A CIDR, or an address alone. Raises PolicyRejected."""
+    address = addresses.parse_address(entry.text())
+    return _prefix(entry) if address is None else addresses.of_address(address)
 
 
 def _prefix(entry: Field) -> addresses.Prefix:
@@ -109,22 +111,17 @@ def _cidr_rule(entry: Field, _: PeerContext) -> CidrPeer | CidrGroupPeer:
         except_.text()
     if name or by_selector:
         chosen = selecting.plain(selector) if by_selector else None
-        excepts = tuple(_prefix(item) for item in entry["except"].entries())
-        return CidrGroupPeer(name, chosen, excepts)
-    return cidr_block(entry)
-
-
-def cidr_block(entry: Field) -> CidrPeer:
-    """A `cidr` with its `except`, as in toCIDRSet and ipBlock. Raises PolicyRejected."""
-    prefix = _prefix(entry["cidr"])
-    excepts = []
-    for item in entry["except"].entries():
-        except_ = _prefix(item)
-        address = addresses.parse_address(item.text().partition("/")[0])
-        if address is None or not prefix.contains(address):
-            raise item.reject(f"{except_} does not lie within {prefix}")
-        excepts.append(except_)
-    return CidrPeer(prefix, tuple(excepts))
+        outside = tuple(_prefix(item) for item in entry["except"].entries())
+        return CidrGroupPeer(name, chosen, outside)
+    whole = _prefix(entry["cidr"])
+    excepts: list[addresses.Prefix] = []
+    for written in entry["except"].entries():
+        part = _prefix(written)
+        address = addresses.parse_address(written.text().partition("/")[0])
+        if address is None or not whole.contains(address):
+            raise written.reject(f"{part} does not lie within {whole}")
+        excepts.append(part)
+    return CidrPeer(whole, tuple(excepts))
 
 
 def _entity(entry: Field, _: PeerContext) -> EntityPeer:

@@ -112,6 +112,24 @@ def port(node: Field, text: str) -> Port:
     return Port(number)
 
 
+def unchecked(text: str) -> Port:
+    """A port of a NetworkPolicy, of which Cilium checks nothing.
+
+    A name stays as it is written, though no pod's has capitals. What is too large is 65535, what is
+    no number is 0, so every port: this is what Go's reader leaves beside the error.
+    """
+    if _SERVICE_NAME.match(text) is not None:
+        return Port(0, text)
+    if _NUMBER.match(text) is None:
+        return Port(0)
+    return Port(min(_go_number(text), MAX_PORT))
+
+
+def end(node: Field) -> int:
+    """The last port of a range, 0 where there is none: what 16 bits hold of it."""
+    return node.integer(low=-_MAX_INT32 - 1, high=_MAX_INT32) & MAX_PORT
+
+
 def protocols(node: Field) -> tuple[str, tuple[Protocol, ...]]:
     """Name and members of a protocol; ANY is TCP, UDP and SCTP. Raises PolicyRejected."""
     name = node.text().upper()
@@ -121,33 +139,26 @@ def protocols(node: Field) -> tuple[str, tuple[Protocol, ...]]:
     return name, members
 
 
-def matches(
-    path: str,
-    where: Port,
-    end: int,
-    members: tuple[Protocol, ...],
-    l7: L7Rules | None = None,
-) -> list[PortMatch]:
-    """What one port entry matches: port 0 is every port, a reversed range its first port."""
-    found = []
-    for protocol in members:
-        if where.name:
-            found.append(PortMatch(path=path, protocol=protocol, name=where.name, l7=l7))
-        elif where.number == 0:
-            found.append(PortMatch(path=path, protocol=protocol, l7=l7))
-        else:
-            high = max(end, where.number)
-            found.append(
-                PortMatch(path=path, protocol=protocol, low=where.number, high=high, l7=l7)
-            )
-    return found
+def match(
+    path: str, where: Port, last: int, protocol: Protocol, l7: L7Rules | None = None
+) -> PortMatch:
+    """What a port entry matches of a protocol: port 0 is every port, a reversed range its first.
+
+    With an end, port 0 begins a range like any other, and so does a name.
+    """
+    if where.name:
+        return PortMatch(path=path, protocol=protocol, name=where.name, high=last, l7=l7)
+    if where.number == 0 and last == 0:
+        return PortMatch(path=path, protocol=protocol, l7=l7)
+    high = max(last, where.number)
+    return PortMatch(path=path, protocol=protocol, low=where.number, high=high, l7=l7)
 
 
-def span(where: Port, end: int, name: str) -> str:
+def span(where: Port, last: int, name: str) -> str:
     """A port entry as a sentence calls it, such as `8080/TCP`."""
-    number = "any port" if not where.name and where.number == 0 else str(where)
-    if end > where.number and not where.name and where.number:
-        number = f"{number}-{end}"
+    number = f"{where}-{last}" if last > where.number else str(where)
+    if not where.name and where.number == 0 and last == 0:
+        number = "any port"
     return f"{number}/{name or 'ANY'}"
 
 
@@ -162,13 +173,16 @@ def to_ports(
     for entry in node.entries():
         entry.object()
         rules = entry["rules"]
-        l7 = None
+        l7 = l7_beside_tcp = None
+        is_dns = False
         if not deny:
             _check_proxying(entry, direction)
             l7 = http_rules.l7_rules(rules, entry.path, direction, of_nodes=of_nodes)
+            # Cilium hands what is not TCP to no parser but its own one of DNS.
+            is_dns = l7 is not None and l7.dns is not None
+            l7_beside_tcp = _proxying(entry, l7 if is_dns else None)
             l7 = _proxying(entry, l7)
         has_rules = not deny and http_rules.are_given(rules)
-        is_dns = bool(rules and not deny and rules["dns"].count())
         if has_rules and rules["dns"] and not entry["ports"].count():
             raise entry.reject("port 53 must be given for DNS rules")
         if entry["ports"].count() > _MAX_ENTRIES:
@@ -177,15 +191,17 @@ def to_ports(
             item.object()
             name, members = protocols(item["protocol"])
             where = port(item["port"], item["port"].text())
-            end = item["endPort"].integer(low=-_MAX_INT32 - 1, high=_MAX_INT32)
+            last = end(item["endPort"])
             # Compared as written: before `igmp` is made IGMP, and only where it is no name.
             written = item["protocol"].text(), item["port"].text()
             if written[0] in _PORTLESS and not where.name and written[1] != "0":
                 raise item["port"].reject(f"must be 0 with {name}")
             if has_rules:
-                _check_l7_port(item, where, end, is_dns=is_dns)
-            found += matches(entry.path, where, end, members, l7)
-            texts.append(span(where, end, name))
+                _check_l7_port(item, where, is_dns=is_dns)
+            for protocol in members:
+                proxied = l7 if protocol is Protocol.TCP else l7_beside_tcp
+                found.append(match(entry.path, where, last, protocol, proxied))
+            texts.append(span(where, last, name))
     return tuple(found), ", ".join(texts)
 
 
@@ -207,20 +223,22 @@ def _check_proxying(entry: Field, direction: Direction) -> None:
 
 
 def _proxying(entry: Field, l7: L7Rules | None) -> L7Rules | None:
-    """The L7 rules, with what else hands traffic to a proxy: a listener, or server names."""
+    """The L7 rules, with what else hands traffic to a proxy: a listener, server names, or TLS."""
     if entry["listener"]:
         return L7Rules(path=entry.path, unevaluated="listener")
-    names = tuple(name.text() for name in entry["serverNames"].entries())
-    if not names:
-        return l7
-    return replace(l7 or L7Rules(path=entry.path), server_names=names)
+    if names := tuple(name.text() for name in entry["serverNames"].entries()):
+        return replace(l7 or L7Rules(path=entry.path), server_names=names)
+    if l7 is None and (entry["terminatingTLS"] or entry["originatingTLS"]):
+        return L7Rules(path=entry.path, unevaluated="TLS")
+    return l7
 
 
-def _check_l7_port(item: Field, where: Port, end: int, *, is_dns: bool) -> None:
+def _check_l7_port(item: Field, where: Port, *, is_dns: bool) -> None:
     if not is_dns and item["protocol"].text().upper() != "TCP":
         raise item["protocol"].reject("must be TCP where there are L7 rules other than DNS")
     if not where.name:
-        if is_dns and end > where.number:
+        written = item["endPort"].value
+        if is_dns and isinstance(written, int) and written > where.number:
             raise item["endPort"].reject("DNS rules do not support port ranges")
         if where.number == 0:
             raise item["port"].reject("L7 rules can not be used when a port is 0")

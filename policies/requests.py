@@ -6,6 +6,7 @@ is never taken for met. Rules of other kinds are not evaluated; `L7Rules.unevalu
 """
 
 import functools
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -18,6 +19,10 @@ REDACTED: Final = "HUBBLE_REDACTED"
 """What Hubble puts in the place of a value that it does not show."""
 _MEMORY: Final = 8 << 20
 """Bytes that one compiled expression may take: what Envoy grants, so it refuses the same ones."""
+_ESCAPES: Final = re.compile(r"\\(?:Q.*?(?:\\E|\Z)|(.))", re.DOTALL)
+"""A backslash and what it is about; a quotation as a whole."""
+_TOO_LARGE: Final = "pattern too large"
+"""What re2 says of an expression that reads well and would take more."""
 _COMPILED: Final = 1_024
 
 
@@ -184,7 +189,7 @@ class L7Rules:
     server_names: tuple[str, ...] | None = None
     """`serverNames`: which servers a TLS client may name. No flow shows which one it named."""
     unevaluated: str = ""
-    """Which kind of rule this is where it is not evaluated: `l7proto` or `listener`."""
+    """Which kind of rule this is where it is not evaluated: `l7proto`, `listener` or `TLS`."""
 
     def __str__(self) -> str:
         for kind, rules in (("HTTP", self.http), ("DNS", self.dns), ("Kafka", self.kafka)):
@@ -196,31 +201,38 @@ class L7Rules:
 
 
 @functools.lru_cache(maxsize=_COMPILED)
-def compiled(expression: str) -> Any:
-    r"""The compiled expression, or None where re2 does not take it or it grows too large.
+def _compiled(expression: str) -> tuple[Any, bool]:
+    r"""The compiled expression, None where there is none; and whether it is one of the language.
 
-    Go's regexp reads the same language, but for `\C`, which it refuses.
+    Go's regexp reads the same language, but for `\C`, which it refuses; and it takes larger ones.
     """
-    if "\\C" in expression.replace("\\\\", ""):
-        return None
+    if any(escape[1] == "C" for escape in _ESCAPES.finditer(expression)):
+        return None, False
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _MEMORY
     try:
-        return re2.compile(expression, options)
-    except (re2.error, UnicodeEncodeError):
-        return None
+        return re2.compile(expression, options), True
+    except UnicodeEncodeError:
+        return None, False
+    except re2.error as error:
+        return None, _TOO_LARGE in str(error)
 
 
-def compiles(expression: str) -> bool:
-    """Whether re2, and so Go's regexp and Envoy, takes the expression."""
-    return compiled(expression) is not None
+def is_expression(text: str) -> bool:
+    """Whether Cilium takes the expression, as Go's regexp does."""
+    return _compiled(text)[1]
+
+
+def compiles(text: str) -> bool:
+    """Whether Envoy takes it as well: what is too large for it lets no request pass."""
+    return _compiled(text)[0] is not None
 
 
 def _full(expression: str, text: str) -> bool:
     if not expression:
         return True
-    found = compiled(expression)
+    found, _ = _compiled(expression)
     try:
         return found is not None and found.fullmatch(text) is not None
     except UnicodeEncodeError:

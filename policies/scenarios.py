@@ -1,7 +1,8 @@
 """Verdicts of a whole scenario: policies, endpoints and flows given together, as test corpora are.
 
-The input is one JSON object with `options`, `policies`, `services`, `endpoints` and `queries`; any
-results in it are not looked at. What is no scenario is Malformed, before anything is evaluated.
+The input is one JSON object with `options`, `policies`, `services`, `cidr_groups`, `endpoints` and
+`queries`; any results in it are not looked at. What is no scenario is Malformed, before anything is
+evaluated.
 """
 
 import contextlib
@@ -83,13 +84,7 @@ def _check(scenario: object) -> None:
         _check_options(root["options"])
         for policy in _listed(root["policies"]):
             _one_of(policy["kind"], KINDS)
-        for service in root["services"].entries():
-            for name in ("name", "namespace"):
-                _given(service[name]).text()
-            service["labels"].strings()
-            service["selector"].strings()
-            for address in service["backends"].entries():
-                _given(address).text()
+        _check_inventory(root)
         for name in root["endpoints"].object():
             _check_endpoint(root["endpoints"][name])
         for query in root["queries"].entries():
@@ -99,6 +94,21 @@ def _check(scenario: object) -> None:
             _given(query["dport"]).integer(low=0, high=_MAX_PORT)
     except PolicyRejected as error:
         raise Malformed(str(error)) from error
+
+
+def _check_inventory(root: Field) -> None:
+    for service in root["services"].entries():
+        for name in ("name", "namespace"):
+            _given(service[name]).text()
+        service["labels"].strings()
+        service["selector"].strings()
+        for address in service["backends"].entries():
+            _given(address).text()
+    for group in root["cidr_groups"].entries():
+        _given(group["name"]).text()
+        group["labels"].strings()
+        for cidr in group["cidrs"].entries():
+            _given(cidr).text()
 
 
 def _check_options(options: Field) -> None:
@@ -153,6 +163,13 @@ def _load(repository: Repository, scenario: Json) -> tuple[int, ...]:
             repository.apply(key, scenario["policies"][index], since=None)
     for index, service in enumerate(scenario.get("services") or ()):
         _load_service(repository, str(index), service)
+    for group in scenario.get("cidr_groups") or ():
+        manifest = {
+            "kind": "CiliumCIDRGroup",
+            "metadata": {"name": group["name"], "labels": group.get("labels") or {}},
+            "spec": {"externalCIDRs": group.get("cidrs") or []},
+        }
+        repository.apply(f"group/{group['name']}", manifest, since=None)
     pods = [
         {"labels": {}, "ports": [{"name": name, **port} for name, port in named.items()]}
         for endpoint in (scenario.get("endpoints") or {}).values()

@@ -14,6 +14,10 @@ _MAX_NAME: Final = 63
 _MAX_DOMAIN: Final = 253
 
 
+class InvalidSelector(PolicyRejected):
+    """A selector that reads well, and that Kubernetes refuses for what it says."""
+
+
 def cilium_key(text: str) -> tuple[str, str]:
     """Source and key of a key in a Cilium selector; a bare one is of any source."""
     if text.startswith("$"):
@@ -42,7 +46,8 @@ def cilium(node: Field, *, within: str = "") -> Selector:
     """A selector of a CiliumNetworkPolicy; `within` a namespace, or anywhere.
 
     Cilium writes that namespace into the `matchLabels`, over a `k8s:` one that stands there; what
-    else is said of namespaces stays, and may then select nobody. Raises PolicyRejected.
+    else is said of namespaces stays, and may then select nobody. Raises PolicyRejected, and
+    InvalidSelector, here and in all that follow.
     """
     return _selector(node, "cilium", within)
 
@@ -69,6 +74,15 @@ _KEYS: Final = {
 }
 
 
+def decode(node: Field) -> None:
+    """See that a selector reads well, whatever it says. Raises PolicyRejected."""
+    node["matchLabels"].strings()
+    for entry in node["matchExpressions"].entries():
+        entry.object()
+        for text in (entry["key"], entry["operator"], *entry["values"].entries()):
+            text.text()
+
+
 def _selector(node: Field, flavour: str, within: str) -> Selector:
     found = _requirements(node, flavour, replaced=_NAMESPACE if within else None)
     return Selector(found, (equal(*_NAMESPACE, within),) if within else ())
@@ -83,9 +97,12 @@ def _requirements(
     labels = node["matchLabels"]
     for text, value in sorted(labels.strings().items()):
         source, key = read_key(text)
+        is_replaced = (source, key) == replaced
+        if is_replaced and flavour == "kubernetes":
+            continue  # and never looked at: in a Cilium policy it is, before
         _check_key(labels, source, key)
         _check_value(labels, value)
-        if (source, key) != replaced:
+        if not is_replaced:
             found.append(equal(source, key, value))
     for entry in node["matchExpressions"].entries():
         entry.object()
@@ -100,12 +117,12 @@ def _operator(entry: Field, values: list[str]) -> Operator:
     try:
         operator = Operator(entry["operator"].text())
     except ValueError as error:
-        raise entry["operator"].reject("must be In, NotIn, Exists or DoesNotExist") from error
+        raise _invalid(entry["operator"], "must be In, NotIn, Exists or DoesNotExist") from error
     if operator in (Operator.IN, Operator.NOT_IN):
         if not values:
-            raise entry["values"].reject(f"must be given with {operator}")
+            raise _invalid(entry["values"], f"must be given with {operator}")
     elif values:
-        raise entry["values"].reject(f"may not be given with {operator}")
+        raise _invalid(entry["values"], f"may not be given with {operator}")
     for value in values:
         _check_value(entry["values"], value)
     return operator
@@ -124,13 +141,18 @@ def _check_key(node: Field, source: str, key: str) -> None:
         )
 
 
-def _bad_key(node: Field, key: str, why: str) -> PolicyRejected:
-    return node.reject(f"invalid label key {key!r}: {why}")
+def _bad_key(node: Field, key: str, why: str) -> InvalidSelector:
+    return _invalid(node, f"invalid label key {key!r}: {why}")
 
 
 def _check_value(node: Field, value: str) -> None:
     if value and (len(value) > _MAX_NAME or _NAME.match(value) is None):
-        raise node.reject(
+        raise _invalid(
+            node,
             f"invalid label value {value!r}: must be empty, or at most 63 of A-Z a-z 0-9 - _ . "
-            "that start and end with a letter or digit"
+            "that start and end with a letter or digit",
         )
+
+
+def _invalid(node: Field, message: str) -> InvalidSelector:
+    return InvalidSelector(node.path, message)

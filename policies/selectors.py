@@ -5,7 +5,7 @@ Source of the rules: Cilium 1.19, facts on labels and selectors. A bare key mean
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -32,6 +32,10 @@ class Operator(StrEnum):
 _IN: Final = Operator.IN
 _NOT_IN: Final = Operator.NOT_IN
 _EXISTS: Final = Operator.EXISTS
+_AFFIRMED: Final = {
+    Operator.NOT_IN: Operator.IN,
+    Operator.DOES_NOT_EXIST: Operator.EXISTS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,16 @@ class Requirement:
         if operator is _NOT_IN:
             return value not in self.values
         return (value is not None) is (operator is _EXISTS)
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it holds where the label is absent."""
+        return self.operator in _AFFIRMED
+
+    @property
+    def affirmed(self) -> "Requirement":
+        """What a negative one rules out; any other as it is."""
+        return replace(self, operator=_AFFIRMED.get(self.operator, self.operator))
 
     def __str__(self) -> str:
         name = self.key if self.source in (lbl.ANY, lbl.K8S) else f"{self.source}:{self.key}"

@@ -160,7 +160,7 @@ def _nobody(part: Part, entry: Entry, verb: str) -> Iterator[Finding]:
     empty = [name for name in entry.peer_lists() if not entry.raw[name]]
     for name in empty:
         message = f"an empty {name} selects nobody: the rule {verb} nothing"
-        if name == "toFQDNs" and entry.raw.get("toPorts"):
+        if name.endswith(("FQDNs", "Groups")) and entry.raw.get("toPorts"):
             message += " (a fault of Cilium 1.19 makes it allow everybody)"
         hint = f"leave {name} out to mean everybody"
         yield Finding(

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from policies import addresses
+from policies.linting import engine, objects
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.model import KNP
+from policies.selectors import Operator
 
 REFUSED: Final = Rule(
     id="refused-by-kubernetes",
@@ -115,6 +117,7 @@ def check(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     spec = manifest.get("spec")
     if malformed or not isinstance(spec, Mapping):
         return
+    yield from _selector(spec.get("podSelector"), ("spec", "podSelector"))
     yield from _policy_types(spec.get("policyTypes") or ())
     for section, among in _DIRECTIONS:
         for index, rule in enumerate(spec.get(section) or ()):
@@ -173,6 +176,39 @@ def meant(key: str, known: Mapping[str, Any], others: Mapping[str, str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
+def _selector(selector: Mapping[str, Any] | None, path: Path) -> Iterator[Finding]:
+    selector = selector or {}
+    for key, value in (selector.get("matchLabels") or {}).items():
+        place: Path = (*path, "matchLabels", key)
+        if reason := objects.bad_key(key):
+            yield _refused(place, f"{key!r} is no label's name: {reason}", at_key=True)
+        yield from _value(value, place)
+    for index, written in enumerate(selector.get("matchExpressions") or ()):
+        yield from _expression(written or {}, (*path, "matchExpressions", index))
+
+
+def _expression(written: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    key, operator = written.get("key") or "", written.get("operator") or ""
+    values = written.get("values") or ()
+    if reason := objects.bad_key(key):
+        yield _refused((*path, "key"), f"{key!r} is no label's name: {reason}")
+    if operator not in tuple(Operator):
+        message = f"{operator!r} is none of {', '.join(Operator)}"
+        yield _refused((*path, "operator"), message, engine.close(operator, tuple(Operator)))
+    elif operator in (Operator.IN, Operator.NOT_IN):
+        if not values:
+            yield _refused((*path, "values"), f"must be given with {operator}")
+    elif values:
+        yield _refused((*path, "values"), f"may not be given with {operator}")
+    for index, value in enumerate(values):
+        yield from _value(value, (*path, "values", index))
+
+
+def _value(value: str | None, path: Path) -> Iterator[Finding]:
+    if value and not objects.is_label_value(value):
+        yield _refused(path, f"{value!r} is no label's value: it {objects.VALUE_IS}")
+
+
 def _policy_types(types: Any) -> Iterator[Finding]:
     if len(types) > 2:
         yield _refused(("spec", "policyTypes"), "may have two entries at most")
@@ -213,6 +249,8 @@ def _peer(peer: Mapping[str, Any], path: Path) -> Iterator[Finding]:
         for name in ("podSelector", "namespaceSelector", "ipBlock")
         if peer.get(name) is not None
     ]
+    for name in ("podSelector", "namespaceSelector"):
+        yield from _selector(peer.get(name), (*path, name))
     if not given:
         yield _refused(path, "must have a podSelector, a namespaceSelector or an ipBlock")
     elif len(given) > 1 and "ipBlock" in given:
@@ -237,5 +275,5 @@ def _block(block: Mapping[str, Any], path: Path) -> Iterator[Finding]:
             yield _refused((*path, "except", index), f"must be a part of {whole}, not all of it")
 
 
-def _refused(path: Path, message: str, hint: str = "") -> Finding:
-    return Finding(rule=REFUSED, path=path, message=message, hint=hint)
+def _refused(path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Finding:
+    return Finding(rule=REFUSED, path=path, message=message, hint=hint, at_key=at_key)

@@ -36,9 +36,11 @@ RULES: Final[tuple[Rule, ...]] = (
     *(alerting.NO_EFFECT, alerting.SETTING, alerting.NO_ALERT),
     *(effects.NOTHING, effects.EMPTY, effects.DEFAULT, effects.TYPES),
     *(selecting.IMPOSSIBLE, selecting.OVERWRITTEN, selecting.ON_PODS, selecting.UNKNOWN),
-    *(references.FQDN, references.SERVICE, references.GROUP, references.PORT),
-    *(values.END_PORT, values.HOST_BITS, values.ICMP_ZERO, values.CLUSTER),
+    *(references.FQDN, references.SERVICE, references.TWICE, references.DENIED),
+    *(references.GROUP, references.ANYBODY, references.PORT),
+    *(values.RANGE, values.HOST_BITS, values.ICMP_ZERO, values.CLUSTER),
     *(requests.COMPILES, requests.GLOB, requests.NEVER, requests.TLS, requests.DEPRECATED),
+    requests.LISTENER,
     *(shadowing.SHADOWED, shadowing.DENIED, duplicates.CONTENT, objects.NAMESPACE),
 )
 """Every rule about objects, in the order of the page. Reading files has rules of its own."""

@@ -99,7 +99,7 @@ _MAX_NAME, _MAX_LABEL = 253, 63
 _NAMES: Final = {"labels": "a label's value", "annotations": "an annotation's value"}
 _MAX_ANNOTATIONS: Final = 256 * 1024
 _NAME_IS: Final = "lower-case letters, digits, - and . only, and no - or . at its ends"
-_VALUE_IS: Final = (
+VALUE_IS: Final = (
     "is empty, or at most 63 letters, digits, -, _ and .,"
     " and begins and ends with a letter or digit"
 )
@@ -227,7 +227,7 @@ def _pairs(part: str, pairs: Mapping[Any, Any]) -> Iterator[Finding]:
         text = value or ""
         size += len(str(key).encode()) + len(text.encode("utf-8", "replace"))
         if part == "labels" and text and not is_label_value(text):
-            yield _bad(path, f"{text!r} is no label's value: it {_VALUE_IS}")
+            yield _bad(path, f"{text!r} is no label's value: it {VALUE_IS}")
     if part == "annotations" and size > _MAX_ANNOTATIONS:
         yield _bad(("metadata", part), f"is {size:,} bytes; at most {_MAX_ANNOTATIONS:,} are taken")
 

@@ -1,9 +1,10 @@
 """What a policy refers to and nothing among the given files is: services, groups, ports, names."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from policies.dnsnames import DnsPattern
+from policies.linting import findings
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.linting.subjects import Entry, Subject
 from policies.model import CidrGroupPeer, FqdnPeer, ServicePeer
@@ -53,6 +54,70 @@ SERVICE: Final = Rule(
           - toServices: [{k8sService: {serviceName: database, namespace: shop}}]
         """,
 )
+TWICE: Final = Rule(
+    id="service-told-twice",
+    severity=Severity.WARNING,
+    what="An entry of `toServices` has both a name and a selector, or neither.",
+    why=(
+        "Beside a `k8sServiceSelector` the `k8sService` is not looked at; with neither the entry"
+        " means nobody."
+    ),
+    mend="Give one of them; for services of both kinds, write two entries.",
+    wrong="""\
+        egress:
+          - toServices:
+              - k8sService: {serviceName: database, namespace: shop}
+                k8sServiceSelector: {selector: {matchLabels: {tier: db}}, namespace: shop}
+        """,
+    right="""\
+        egress:
+          - toServices:
+              - k8sService: {serviceName: database, namespace: shop}
+              - k8sServiceSelector: {selector: {matchLabels: {tier: db}}, namespace: shop}
+        """,
+)
+DENIED: Final = Rule(
+    id="service-in-deny-rule",
+    severity=Severity.WARNING,
+    what="A rule of `egressDeny` names services.",
+    why=(
+        "A fault of Cilium 1.19 does not look them up there: the rule denies nothing, and together"
+        " with `toPorts` it denies everybody."
+    ),
+    mend="Name what stands behind the service, with `toEndpoints` or `toCIDR`.",
+    wrong="""\
+        egressDeny:
+          - toServices: [{k8sService: {serviceName: database, namespace: shop}}]
+        """,
+    right="""\
+        egressDeny:
+          - toEndpoints: [{matchLabels: {app: database}}]
+        """,
+)
+ANYBODY: Final = Rule(
+    id="cidr-groups-and-anybody-else",
+    severity=Severity.WARNING,
+    what="A `cidrGroupSelector` says only which labels a group must not have.",
+    why=(
+        "Cilium compares it with the labels of every peer. Those that are in no group at all have"
+        " none of these labels: pods, nodes and all other addresses are selected too."
+    ),
+    mend="Say which label the groups have, too.",
+    wrong="""\
+        egress:
+          - toCIDRSet:
+              - cidrGroupSelector:
+                  matchExpressions: [{key: tier, operator: NotIn, values: [internal]}]
+        """,
+    right="""\
+        egress:
+          - toCIDRSet:
+              - cidrGroupSelector:
+                  matchExpressions:
+                    - {key: tier, operator: Exists}
+                    - {key: tier, operator: NotIn, values: [internal]}
+        """,
+)
 GROUP: Final = Rule(
     id="unknown-cidr-group",
     severity=Severity.WARNING,
@@ -93,6 +158,11 @@ PORT: Final = Rule(
 def check(subject: Subject) -> Iterator[Finding]:
     """Each rule's references."""
     for _, entry in subject.entries:
+        if entry.deny and entry.raw.get("toServices"):
+            outcome = "everybody is denied" if entry.raw.get("toPorts") else "nothing is denied"
+            message = f"Cilium looks no service up in egressDeny: {outcome}"
+            place = (*entry.path, "toServices")
+            yield Finding(rule=DENIED, path=place, message=message, at_key=True)
         for path, peer in entry.peers():
             match peer:
                 case FqdnPeer():
@@ -119,6 +189,13 @@ def _fqdn(subject: Subject, path: Path, peer: FqdnPeer) -> Iterator[Finding]:
 
 
 def _service(subject: Subject, path: Path, peer: ServicePeer) -> Iterator[Finding]:
+    raw: Any = findings.at(subject.manifest, path) or {}
+    given = [name for name in ("k8sService", "k8sServiceSelector") if raw.get(name) is not None]
+    if len(given) != 1:
+        message = "beside a k8sServiceSelector, k8sService is not looked at"
+        if not given:
+            message = "neither k8sService nor k8sServiceSelector is given: nobody is meant"
+        yield Finding(rule=TWICE, path=path, message=message)
     if peer.selector is not None or not peer.name:
         return
     near = [
@@ -133,6 +210,12 @@ def _service(subject: Subject, path: Path, peer: ServicePeer) -> Iterator[Findin
 
 
 def _group(subject: Subject, path: Path, peer: CidrGroupPeer) -> Iterator[Finding]:
+    if peer.selector is not None and all(one.is_negative for one in peer.selector.requirements):
+        message = "pods, nodes and addresses that are in no group are selected, too"
+        place = (*path, "cidrGroupSelector")
+        yield Finding(
+            rule=ANYBODY, path=place, message=message, hint="name a label that groups have"
+        )
     known = subject.surroundings.cidr_groups
     if known and peer.selector is None and all(group.name != peer.name for group in known):
         message = f"there is no CiliumCIDRGroup {peer.name!r}"

@@ -7,13 +7,21 @@ from typing import Any, Final
 from policies import requests
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.linting.subjects import Subject
+from policies.model import CCNP
 
 COMPILES: Final = Rule(
     id="bad-expression",
     severity=Severity.WARNING,
-    what="The `host` of an HTTP rule is no regular expression that RE2 takes.",
-    why="Cilium does not check it, and Envoy refuses the whole rule set: no request passes.",
-    mend="`*` stands for repetition, not for a part of a name: write `.*[.]example[.]com`.",
+    what="An HTTP rule has a regular expression that Envoy does not take.",
+    why=(
+        "Cilium does not check what `host` says, nor how large an expression grows; Envoy does, and"
+        " refuses the whole rule set: no request passes."
+    ),
+    mend=(
+        "In a `host`, `*` stands for repetition, not for a part of a name: write"
+        " `.*[.]example[.]com`. What is too large has a repetition such as `{1000}` of a large"
+        " class: make it `*` or `+`."
+    ),
     wrong="""\
         ingress:
           - toPorts:
@@ -97,6 +105,36 @@ TLS: Final = Rule(
                 serverNames: [api.example.com]
         """,
 )
+LISTENER: Final = Rule(
+    id="listener-of-another-namespace",
+    severity=Severity.ERROR,
+    what="A clusterwide policy hands traffic to a listener of a `CiliumEnvoyConfig`.",
+    why=(
+        "Such a listener belongs to a namespace. Cilium takes the policy and then fails at every"
+        " endpoint that it selects: these keep the policies that they had."
+    ),
+    mend="Refer to a `CiliumClusterwideEnvoyConfig`, or make it a `CiliumNetworkPolicy`.",
+    wrong="""\
+        kind: CiliumClusterwideNetworkPolicy
+        spec:
+          endpointSelector: {}
+          egress:
+            - toPorts:
+                - ports: [{port: "80", protocol: TCP}]
+                  listener: {name: web, envoyConfig: {kind: CiliumEnvoyConfig, name: proxy}}
+        """,
+    right="""\
+        kind: CiliumClusterwideNetworkPolicy
+        spec:
+          endpointSelector: {}
+          egress:
+            - toPorts:
+                - ports: [{port: "80", protocol: TCP}]
+                  listener:
+                    name: web
+                    envoyConfig: {kind: CiliumClusterwideEnvoyConfig, name: proxy}
+        """,
+)
 DEPRECATED: Final = Rule(
     id="deprecated-field",
     severity=Severity.WARNING,
@@ -126,6 +164,8 @@ def check(subject: Subject) -> Iterator[Finding]:
     """The L7 rules of each entry of toPorts."""
     for _, entry in subject.entries:
         for path, ports in entry.port_lists():
+            if subject.policy.ref.kind == CCNP:
+                yield from _listener((*path, "listener"), ports.get("listener") or {})
             rules = ports.get("rules")
             if not rules or entry.deny:
                 continue
@@ -138,6 +178,16 @@ def check(subject: Subject) -> Iterator[Finding]:
                 yield from _tls(path, ports)
                 for index, rule in enumerate(rules["http"]):
                     yield from _http((*path, "rules", "http", index), rule or {})
+
+
+def _listener(path: Path, listener: Mapping[str, Any]) -> Iterator[Finding]:
+    config = listener.get("envoyConfig") or {}
+    if config.get("kind") == "CiliumEnvoyConfig":
+        message = "a clusterwide policy has no namespace to look for a CiliumEnvoyConfig in"
+        place = (*path, "envoyConfig", "kind")
+        yield Finding(
+            rule=LISTENER, path=place, message=message, hint="use a CiliumClusterwideEnvoyConfig"
+        )
 
 
 def _tls(path: Path, ports: Mapping[str, Any]) -> Iterator[Finding]:
@@ -154,10 +204,14 @@ def _tls(path: Path, ports: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _http(path: Path, rule: Mapping[str, Any]) -> Iterator[Finding]:
     written, method, host = (rule.get(key) or "" for key in ("path", "method", "host"))
-    if host and not requests.compiles(host):
-        hint = f"write {_unglobbed(host)}" if host.startswith("*.") else ""
-        message = f"{host!r} is not a regular expression: Envoy refuses all these rules"
-        yield Finding(rule=COMPILES, path=(*path, "host"), message=message, hint=hint)
+    for key, expression in (("host", host), ("path", written), ("method", method)):
+        if expression and not requests.compiles(expression):
+            fault = "is too large" if requests.is_expression(expression) else "is none"
+            message = (
+                f"as a regular expression {expression!r} {fault}: Envoy refuses all these rules"
+            )
+            hint = f"write {_unglobbed(expression)}" if expression.startswith("*.") else ""
+            yield Finding(rule=COMPILES, path=(*path, key), message=message, hint=hint)
     place = (*path, "path")
     if written.endswith("/*"):
         message = f"{written!r} matches {written[:-2] or '/'} and slashes after it, nothing else"

@@ -5,7 +5,7 @@ from typing import Final
 
 from policies import decoding
 from policies import selecting as reading
-from policies.labels import K8S, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX
+from policies.labels import K8S, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX, RESERVED
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.linting.subjects import Part, Subject
 from policies.model import EndpointPeer
@@ -14,9 +14,15 @@ from policies.selectors import Operator, Requirement, Selector
 IMPOSSIBLE: Final = Rule(
     id="impossible-selector",
     severity=Severity.WARNING,
-    what="The conditions of a selector contradict each other, so it selects nothing.",
-    why="All conditions must hold at once; no label has two values.",
-    mend="For one value or another, give both to one expression with the operator `In`.",
+    what="A selector has conditions that nothing meets, so it selects nothing.",
+    why=(
+        "All conditions must hold at once, and no label has two values. Nothing has the label"
+        " `reserved:all`, which is an entity and no label."
+    ),
+    mend=(
+        "For one value or another, give both to one expression with the operator `In`; for"
+        " everybody, write `fromEntities: [all]`."
+    ),
     wrong="""\
         endpointSelector:
           matchLabels:
@@ -147,10 +153,20 @@ def _contradiction_about(key: str, found: Sequence[Requirement]) -> str:
 
 
 def _impossible(path: Path, selector: Selector, outcome: str) -> Iterator[Finding]:
-    if len(selector.requirements) < 2:
-        return
-    if why := contradiction(selector.requirements):
+    why = ""
+    if any(_is_of_all(requirement) for requirement in selector.requirements):
+        why = "nothing has the label reserved:all"
+    elif len(selector.requirements) > 1:
+        why = contradiction(selector.requirements)
+    if why:
         yield Finding(rule=IMPOSSIBLE, path=path, message=f"{why}: {outcome}")
+
+
+def _is_of_all(requirement: Requirement) -> bool:
+    return (requirement.source, requirement.key) == (
+        RESERVED,
+        "all",
+    ) and not requirement.is_negative
 
 
 def _on_pods(path: Path, selector: Selector) -> Iterator[Finding]:

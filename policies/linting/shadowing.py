@@ -210,7 +210,7 @@ def _covers_ports(ours: Sequence[PortMatch] | None, theirs: Sequence[PortMatch] 
 def _covers_port(ours: PortMatch, theirs: PortMatch) -> bool:
     if ours.protocol != theirs.protocol or ours.name != theirs.name:
         return False
-    if not ours.name and not (ours.low <= theirs.low and theirs.high <= ours.high):
+    if theirs.high > ours.high or (not ours.name and ours.low > theirs.low):
         return False
     return _same_requests(ours.l7, theirs.l7)
 

@@ -30,8 +30,7 @@ class Entry:
             written = self.raw.get(name)
             if not written or not self.parsed.peers:
                 continue
-            places = [i for i, one in enumerate(written) if one or name not in ("from", "to")]
-            for place, peer in zip(places, self.parsed.peers, strict=False):
+            for place, peer in enumerate(self.parsed.peers):
                 yield (*self.path, name, place), peer
 
     def peer_lists(self) -> Iterator[str]:

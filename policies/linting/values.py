@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies import addresses
-from policies.flows import Protocol
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.linting.subjects import Entry, Subject
 from policies.model import CidrPeer
 
-END_PORT: Final = Rule(
-    id="end-port-without-effect",
+RANGE: Final = Rule(
+    id="odd-port-range",
     severity=Severity.WARNING,
-    what="An `endPort` is not looked at.",
+    what="A range of ports does not begin with a number that is lower than its end.",
     why=(
-        "Cilium takes a range whose end is lower than its beginning for its first port alone, and"
-        " leaves `endPort` aside where the port is 0 or has a name."
+        "Cilium takes a range whose end is lower than its beginning for its first port alone. One"
+        " that begins with a name begins at whatever port a pod gives that name; one that begins"
+        " with 0 ends at `endPort`, where 0 alone is every port."
     ),
     mend="Put the lower number first; give a range by numbers.",
     wrong="""\
@@ -53,7 +53,7 @@ HOST_BITS: Final = Rule(
 ICMP_ZERO: Final = Rule(
     id="icmp-type-zero",
     severity=Severity.WARNING,
-    what="ICMP type 0 (`EchoReply`) means every type.",
+    what="ICMP type 0 (`EchoReply`) means every type, and so does one below 0.",
     why=(
         "Cilium stores the type where it stores ports, and port 0 stands for all. Replies to an"
         " echo that was let out need no rule of their own."
@@ -99,25 +99,27 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _end_port(path: Path, number: object, end: int) -> Iterator[Finding]:
     text = str(number if number is not None else "")
     if not text.isascii() or not text.isdecimal():
-        yield Finding(rule=END_PORT, path=path, message=f"not looked at: {text!r} is a name")
+        message = f"the range begins at whatever port is called {text!r}"
+        yield Finding(rule=RANGE, path=path, message=message)
     elif int(text) == 0:
-        yield Finding(rule=END_PORT, path=path, message="not looked at: port 0 is every port")
+        message = f"only ports up to {end} are meant, where 0 alone is every port"
+        yield Finding(rule=RANGE, path=path, message=message)
     elif end < int(text):
         message = f"{end} is lower than {text}: only port {text} is meant"
-        yield Finding(rule=END_PORT, path=path, message=message)
+        yield Finding(rule=RANGE, path=path, message=message)
 
 
 def _icmp(entry: Entry) -> Iterator[Finding]:
     if not entry.raw.get("icmps"):
         return
-    places = [
-        (*entry.path, "icmps", index, "fields", place, "type")
+    written = [
+        ((*entry.path, "icmps", index, "fields", place, "type"), field["type"])
         for index, types in enumerate(entry.raw["icmps"])
-        for place, _ in enumerate((types or {}).get("fields") or ())
+        for place, field in enumerate((types or {}).get("fields") or ())
     ]
-    for path, match in zip(places, entry.parsed.ports or (), strict=False):
-        if match.protocol == Protocol.ICMP and match.low == 0:
-            message = "Cilium takes ICMP type 0 for every type"
+    for (path, kind), match in zip(written, entry.parsed.ports or (), strict=False):
+        if match.low == 0 or (isinstance(kind, int) and kind < 0):
+            message = f"Cilium takes ICMP type {kind} for every type"
             yield Finding(rule=ICMP_ZERO, path=path, message=message)
 
 

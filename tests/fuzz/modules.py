@@ -7,7 +7,7 @@ PACKAGE = "policies"
 OF = {
     "parsing": (
         *("parsing", "peers", "ports", "http_rules", "networkpolicies", "selecting", "selectors"),
-        *("decoding", "alerting", "inventory", "options"),
+        *("decoding", "alerting", "inventory", "options", "unread"),
     ),
     "evaluation": (
         *(
@@ -16,6 +16,7 @@ OF = {
             "explaining",
             "explanation",
             "compiling",
+            "facts",
             "subjects",
             "addresses",
         ),

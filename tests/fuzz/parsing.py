@@ -11,7 +11,7 @@ from policies.model import KINDS, Policy
 from policies.repository import Repository
 from tests.fuzz import corpora, spoiling
 from tests.policies import generating
-from tests.policies.builders import a_policy
+from tests.policies.builders import a_network_policy, a_policy
 from tests.policies.generating import FACTS, WEB
 
 _JSON = 0
@@ -51,6 +51,47 @@ _PROXIES: tuple[dict[str, Any], ...] = (
     {"terminatingTLS": {"secret": {"name": "s"}}, "rules": {"http": [{"host": "h"}]}},
 )
 """What else hands traffic to a proxy."""
+_LEFT_ALONE: tuple[dict[str, Any], ...] = (
+    {"labels": [{"key": "a", "source": "k8s", "value": "b"}, "k8s:a=b"], "log": {"value": "x"}},
+    {"labels": [""]},
+    {"labels": [{"source": "k8s"}]},
+    {"labels": [5]},
+    {"description": 5},
+    {"ingress": [{"fromGroups": [{"aws": {"region": "r", "labels": {"a": "b"}}}]}]},
+    {"ingress": [{"fromGroups": [{"aws": {"securityGroupsIds": ["i"]}}, {"aws": {"region": 1}}]}]},
+    {"egress": [{"toServices": [{}]}]},
+)
+"""What says nothing about who may talk to whom, or hardly anything."""
+_SELECTORS: tuple[Any, ...] = (
+    {"matchLabels": {"a": "b c"}},
+    {"matchLabels": {"a b": "c", "io.kubernetes.pod.namespace": "not one"}},
+    {"matchExpressions": [{"key": "a", "operator": "In"}]},
+    {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+    {"matchExpressions": [{"key": "a", "operator": "exists"}]},
+    {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b", "c d"]}]},
+    {"matchExpressions": [{"key": "-a", "operator": "Gt"}, {"key": 5}]},
+    {"matchExpressions": [{"key": "kind", "operator": "DoesNotExist"}]},
+    {"matchLabels": {"reserved:all": "", "kind": "one"}},
+)
+_PEERS: tuple[Any, ...] = (
+    *(
+        {},
+        None,
+        {"ipBlock": {"cidr": "10.0.0.1"}},
+        {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["::/0"]}},
+    ),
+    {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "x"]}, "podSelector": {}},
+    {"podSelector": {}, "namespaceSelector": {"matchLabels": {"team": "b c"}}},
+)
+_KUBERNETES_PORTS: tuple[Any, ...] = (
+    *({"port": 70_000}, {"port": "80"}, {"port": "a--b"}, {"port": "web", "endPort": 90}),
+    *(
+        {"port": 90, "endPort": 80},
+        {"endPort": 9},
+        {"port": 1, "endPort": 70_000},
+        {"protocol": "tcp"},
+    ),
+)
 _PORTS = [{"port": "443", "protocol": "TCP"}, {"port": "53"}]
 _POLICIES = tuple(KINDS)
 _OTHERS = (*FACTS, _OPTIONS)
@@ -108,6 +149,24 @@ def _parsed(manifest: dict[str, Any]) -> Policy | None:
     return None
 
 
+def _written() -> Iterator[Any]:
+    """Policies with what the generator leaves out."""
+    for spec in _LEFT_ALONE:
+        yield a_policy(ingress=[{}]) | {"spec": {"endpointSelector": {}, "ingress": [{}], **spec}}
+    for selector in _SELECTORS:
+        yield a_network_policy(
+            podSelector=selector, ingress=[{"from": [{"podSelector": selector}]}]
+        )
+        block = {"cidrGroupSelector": selector}
+        yield a_policy(
+            subject=selector, egress=[{"toCIDRSet": [block]}, {"toEndpoints": [selector]}]
+        )
+    for peer in _PEERS:
+        yield a_network_policy(egress=[{"to": [peer], "ports": [{"port": 80}]}])
+    for port in _KUBERNETES_PORTS:
+        yield a_network_policy(egress=[{"ports": [port]}])
+
+
 def seeds() -> Iterator[bytes]:
     """Policies as JSON, and rows of choices."""
     for manifest in corpora.policies():
@@ -121,5 +180,7 @@ def seeds() -> Iterator[bytes]:
             spec["nodeSelector"] = spec.pop("endpointSelector")
             manifest |= {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "p"}}
             yield bytes([_JSON]) + json.dumps(manifest).encode()
+    for manifest in _written():
+        yield bytes([_JSON]) + json.dumps(manifest).encode()
     for choices in corpora.choices(2):
         yield b"\1" + choices

@@ -9,6 +9,7 @@ import random
 from tests.policies.worlds import (
     APPS,
     CLUSTER,
+    GROUPS,
     NAMES,
     NAMESPACE,
     NAMESPACE_LABEL,
@@ -47,6 +48,7 @@ class Inventor:
             "id": name,
             "options": world.options,
             "policies": [self.policy(index) for index in range(self._count(1, policies))],
+            "cidr_groups": GROUPS,
             "endpoints": world.endpoints,
             "queries": world.queries(queries, web=self.web),
         }
@@ -136,9 +138,32 @@ class Inventor:
                 return self.chance.choice(CIDRS + CIDRS6)
             case "FQDNs":
                 return self._pick({"matchName": "example.com"}, {"matchPattern": "*.example.org"})
+        return self._group() if self._maybe(0.3) else self._block()
+
+    def _block(self) -> Json:
         made: Json = {"cidr": self.chance.choice(CIDRS)}
         if self._maybe(0.5):
             made = {"cidr": "10.0.0.0/8", "except": [self._pick(*CIDRS[1:4], "10.128.0.0/9")]}
+        return made
+
+    def _group(self) -> Json:
+        made: Json = {"cidrGroupRef": self._pick("partners", "cdn", "plain", "nosuch")}
+        if self._maybe(0.7):
+            made = {"cidrGroupSelector": {}}
+            if self._maybe(0.4):
+                made["cidrGroupSelector"]["matchLabels"] = {"tier": self._pick("partner", "cdn")}
+            if self._maybe(0.7):
+                expressions = [self._about_groups() for _ in range(self._count(1, 2))]
+                made["cidrGroupSelector"]["matchExpressions"] = expressions
+        if self._maybe(0.3):
+            made["except"] = ["10.1.2.0/28"]
+        return made
+
+    def _about_groups(self) -> Json:
+        operator = self._pick("In", "NotIn", "Exists", "DoesNotExist")
+        made: Json = {"key": self._pick("tier", "tier", "area"), "operator": operator}
+        if operator in ("In", "NotIn"):
+            made["values"] = self._pick(["partner"], ["cdn"], ["partner", "cdn"], ["eu"])
         return made
 
     def _ports(self, section: str, *, deny: bool, host: bool) -> Json:
@@ -234,7 +259,7 @@ class Inventor:
 
     def _network_peer(self) -> Json:
         if self._maybe(0.3):
-            return {"ipBlock": self._peer("CIDRSet")}
+            return {"ipBlock": self._block()}
         peer: Json = {}
         if self._maybe(0.6):
             peer["podSelector"] = self._network_selector()

@@ -1,10 +1,12 @@
 """Spoilt policies: some value, field or type changed, which may or may not matter."""
 
 import copy
+import json
+import re
 from typing import Any
 
 from tests.policies.invention import Inventor
-from tests.policies.worlds import Json
+from tests.policies.worlds import NAMESPACES, Json
 
 
 class Spoiler(Inventor):
@@ -116,6 +118,33 @@ class Spoiler(Inventor):
             value[self._pick(*_FIELDS)] = copy.deepcopy(self.chance.choice(_VALUES))
         else:
             holder[key] = copy.deepcopy(self.chance.choice(_VALUES))
+
+
+class Spoiling(Spoiler):
+    """Invents scenarios of spoilt policies, but for what the engine as a program does not know.
+
+    That is whom groups of a cloud provider and services mean, and what is where no namespace is.
+    Left out, too, are the faults of the engine that are not copied (decision 0011).
+    """
+
+    def scenario(self, name: str, *, policies: int = 4, queries: int = 24) -> Json:
+        """Flows to try, and policies of which some value, field or type is changed."""
+        made = super().scenario(name, policies=policies, queries=queries)
+        made["policies"] = [self._decidable() for _ in made["policies"]]
+        for number, policy in enumerate(made["policies"]):
+            policy["metadata"]["name"] = f"p{number}"
+        return made
+
+    def _decidable(self) -> Json:
+        while True:
+            made = self.spoilt()
+            metadata, text = made.get("metadata"), json.dumps(made)
+            is_known = (
+                re.search(r'(Groups|toServices)": \[|"type": (-|"?0|"EchoReply)', text) is None
+            )
+            places = (*NAMESPACES, None) if made["kind"] != "CiliumNetworkPolicy" else NAMESPACES
+            if is_known and isinstance(metadata, dict) and metadata.get("namespace") in places:
+                return made
 
 
 _FIELDS = (

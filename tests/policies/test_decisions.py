@@ -163,6 +163,47 @@ def test_cidr_groups_are_looked_up_by_name_and_by_label():
     assert ingress(UPSTREAM, by_label, group, ip="10.1.9.3") == "default-deny"
 
 
+@pytest.mark.parametrize(
+    ("expressions", "selected"),
+    [
+        ([], {"both", "partner", "elsewhere", "pod"}),
+        ([("tier", "In", ["cdn"])], {"both"}),
+        ([("tier", "Exists", None)], {"both", "partner"}),
+        ([("tier", "NotIn", ["cdn"])], {"partner", "elsewhere", "pod"}),
+        ([("tier", "DoesNotExist", None)], {"elsewhere", "pod"}),
+        ([("tier", "Exists", None), ("tier", "NotIn", ["cdn"])], {"partner"}),
+        ([("tier", "In", ["cdn"]), ("area", "In", ["eu"])], {"both"}),
+    ],
+)
+def test_an_address_has_the_labels_of_all_its_groups_and_a_pod_of_none(expressions, selected):
+    """Cilium compares the selector with the labels of every peer, whatever it is."""
+    groups = [
+        {"kind": "CiliumCIDRGroup", "metadata": {"name": name, "labels": labels}, "spec": spec}
+        for name, labels, spec in (
+            ("partners", {"tier": "partner", "area": "eu"}, {"externalCIDRs": ["10.1.0.0/16"]}),
+            ("cdn", {"tier": "cdn"}, {"externalCIDRs": ["10.1.2.0/24"]}),
+        )
+    ]
+    written = [
+        {"key": key, "operator": operator, **({"values": values} if values else {})}
+        for key, operator, values in expressions
+    ]
+    block = {"cidrGroupSelector": {"matchExpressions": written}}
+    policy = a_policy(ingress=[{"fromCIDRSet": [block]}])
+    tried = {
+        "both": (UPSTREAM, "10.1.2.3"),
+        "partner": (UPSTREAM, "10.1.9.9"),
+        "elsewhere": (WORLD, "192.0.2.1"),
+        "pod": (API, "10.1.2.4"),
+    }
+    found = {
+        name
+        for name, (peer, ip) in tried.items()
+        if ingress(peer, policy, *groups, ip=ip) == "allowed"
+    }
+    assert found == selected
+
+
 def test_names_match_by_the_labels_of_the_identity():
     """Cilium decides by the patterns that it attached to the address, not by its names."""
     policy = a_policy(egress=[{"toFQDNs": [{"matchPattern": "*.Example.com"}]}])
@@ -397,6 +438,65 @@ def test_a_network_policy_port_without_protocol_is_tcp():
     assert ingress(API, policy, port=85) == "allowed"
     assert ingress(API, policy, port=85, protocol=Protocol.UDP) == "default-deny"
     assert ingress(API, a_network_policy(ingress=[{"ports": [{}]}]), port=7) == "allowed"
+
+
+BAD = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["not a value"]}]}
+
+
+@pytest.mark.parametrize(
+    ("among", "allowed"),
+    [
+        ({}, {"api"}),
+        ({"podSelector": BAD}, {"api", "other", "upstream"}),
+        ({"podSelector": BAD, "namespaceSelector": {}}, {"api", "other", "upstream"}),
+        ({"podSelector": {}, "ipBlock": {"cidr": "10.1.2.3"}}, {"upstream"}),
+    ],
+)
+def test_what_no_api_server_stores_any_more_means_what_cilium_makes_of_it(among, allowed):
+    """No peer at all is the policy's namespace; a selector that is none is everybody."""
+    policy = a_network_policy(ingress=[{"from": [among]}])
+    peers = {"api": API, "other": OTHER, "upstream": UPSTREAM}
+    found = {name for name in peers if ingress(peers[name], policy, ip="10.1.2.3") == "allowed"}
+    assert found == allowed
+
+
+def test_a_subject_that_is_no_selector_is_every_pod_of_the_namespace():
+    """A rule is looked for by its namespace, whatever it selects."""
+    policy = a_network_policy(podSelector=BAD, ingress=[])
+    assert ingress(API, policy) == "default-deny"
+    assert ingress(API, policy, subject=a_pod("db", namespace="other")) == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("port", "open_ports"),
+    [
+        ({"port": 70_000}, {65_535}),
+        ({"port": -1}, {1, 8, 8_080, 65_535}),
+        ({"port": ""}, {1, 8, 8_080, 65_535}),
+        ({"port": "010"}, {8}),
+        ({"endPort": 8}, {1, 8}),
+        ({"port": 8_000, "endPort": -1}, {8_080, 65_535}),
+        ({"port": 8_000, "endPort": 65_536 + 8_080}, {8_080}),
+    ],
+)
+def test_a_port_that_is_none_means_what_go_makes_of_it(port, open_ports):
+    """Too large is the largest, no number is 0, and 16 bits of an end count."""
+    policy = a_network_policy(ingress=[{"ports": [port]}])
+    tried = (1, 8, 8_080, 65_535)
+    found = {number for number in tried if ingress(API, policy, port=number) == "allowed"}
+    assert found == open_ports
+
+
+def test_a_range_may_begin_at_a_name():
+    """At the port that the pod calls so."""
+    policy = a_policy(ingress=[{"toPorts": [{"ports": [{"port": "web", "endPort": 8_090}]}]}])
+    named = {"kind": "NamedPorts", "metadata": {"namespace": "shop"}, "spec": {"pods": [POD]}}
+    assert ingress(API, policy, named, port=8_085) == "allowed"
+    assert ingress(API, policy, named, port=8_079) == "default-deny"
+    assert ingress(API, policy, named, port=8_091) == "default-deny"
+
+
+POD = {"labels": {"app": "web"}, "ports": [{"name": "web", "port": 8_080}]}
 
 
 def test_origin_names_every_policy_that_has_a_part():

@@ -1,6 +1,7 @@
 import pytest
 
 from policies import parsing
+from policies.flows import Protocol
 from policies.parsing import PolicyRejected
 from tests.policies.builders import a_clusterwide_policy, a_network_policy, a_policy, ports
 
@@ -262,11 +263,39 @@ def test_what_a_proxy_decides_otherwise_is_marked_as_not_evaluated(more):
     assert policy.rules[0].egress.allow[0].ports[0].l7.unevaluated
 
 
-def test_a_network_policy_refuses_a_block_with_a_selector():
-    """They are alternatives."""
-    peer = {"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}
-    manifest = a_network_policy(ingress=[{"from": [peer]}])
-    assert rejection(manifest).path == "spec.ingress[0].from[0].ipBlock"
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("from[0].ipBlock.cidr", {"from": [{"ipBlock": {"cidr": "10.0.0.0/33"}}]}),
+        ("from[0].podSelector", {"from": [{"ipBlock": {"cidr": "::/0"}, "podSelector": 1}]}),
+        (
+            "from[0].podSelector.matchExpressions[1].key",
+            {"from": [{"podSelector": {"matchExpressions": [{"operator": "Gt"}, {"key": 1}]}}]},
+        ),
+        ("ports[0].protocol", {"ports": [{"protocol": "ICMP"}]}),
+        ("ports[0].port", {"ports": [{"port": 2**31}]}),
+    ],
+)
+def test_a_network_policy_is_refused_only_where_it_cannot_be_read(path, rule):
+    """Cilium leaves the rest to the API server."""
+    assert rejection(a_network_policy(ingress=[rule])).path == f"spec.ingress[0].{path}"
+
+
+@pytest.mark.parametrize(
+    ("more", "tcp", "udp"),
+    [
+        ({"rules": {"l7proto": "x"}}, "l7proto", None),
+        ({"rules": {"l7proto": "x"}, "serverNames": ["a.b"]}, "l7proto", ""),
+        ({"terminatingTLS": {"secret": {"name": "s"}}}, "TLS", "TLS"),
+        ({"listener": {"name": "l"}}, "listener", "listener"),
+    ],
+)
+def test_what_is_not_tcp_has_no_parser_but_that_of_dns(more, tcp, udp):
+    """Whatever hands a port to Envoy by itself holds for every protocol."""
+    entry = {"ports": [{"port": "443", "protocol": "ANY"}], **more}
+    found = parsing.parse(a_policy(egress=[{"toPorts": [entry]}])).rules[0].egress.allow[0].ports
+    kinds = {match.protocol: match.l7 and match.l7.unevaluated for match in found}
+    assert (kinds[Protocol.TCP], kinds[Protocol.UDP]) == (tcp, udp)
 
 
 def test_a_policy_without_a_namespace_is_in_the_default_one():

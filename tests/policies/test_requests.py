@@ -2,7 +2,7 @@ import pytest
 
 from policies.dnsnames import DnsPattern
 from policies.flows import HttpRequest
-from policies.requests import HeaderMatch, HttpRule, compiles
+from policies.requests import HeaderMatch, HttpRule, compiles, is_expression
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,20 @@ def test_expressions_are_those_of_re2():
     assert not compiles(r"(a)\1")
     assert not compiles(r"a\Cb")
     assert compiles(r"a\\Cb")
+    assert compiles(r"a\Q\C\E")
+    assert not compiles(r"\Qa\E\C")
     assert not compiles("((a{100}){100}){100}")
-    assert not compiles(r"\pL{1000}" * 3)
+    assert not is_expression("((a{100}){100}){100}")
     slow = HttpRule(path="(a+)+b")
     assert not passes(slow, path="a" * 50_000)
+
+
+def test_an_expression_too_large_for_envoy_is_one_and_lets_nothing_pass():
+    """Go takes it, so the policy is in force."""
+    large = r"/\pL{1000}"
+    assert is_expression(large)
+    assert not compiles(large)
+    assert not passes(HttpRule(path=large), path="/" + "a" * 1000)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Worlds to try policies in: endpoints, options of the agent, and flows between them."""
 
+import ipaddress
 import random
 from typing import Any
 
@@ -12,6 +13,11 @@ PODS = {
 } | {"far": ("web", "shop", "c2"), "lone": ("db", "default", "c1")}
 ADDRESSES = ("10.1.2.3", "10.1.9.9", "192.168.7.7", "8.8.8.8")
 ADDRESSES6 = ("2001:db8::5", "2001:db8:1::9", "fd00::1")
+GROUPS: tuple[Json, ...] = (
+    {"name": "partners", "labels": {"tier": "partner", "area": "eu"}, "cidrs": ["10.1.0.0/16"]},
+    {"name": "cdn", "labels": {"tier": "cdn"}, "cidrs": ["10.1.2.0/24", "2001:db8::/32"]},
+    {"name": "plain", "labels": {}, "cidrs": ["8.8.8.8/32"]},
+)
 NUMBERS = (22, 53, 80, 443, 5432, 8080, 8081, 8087, 9090, 65535, 1, 32768)
 NAMES = ("http", "metrics", "dns")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -48,10 +54,11 @@ class World:
         found["world"] = _plain([f"reserved:world{'-ipv4' if self.dual else ''}"], "5.6.7.8")
         for index, ip in enumerate(ADDRESSES):
             world = "reserved:world-ipv4" if self.dual else "reserved:world"
-            found[f"ip{index}"] = _plain([f"cidr:{ip}/32", world], ip)
+            found[f"ip{index}"] = _plain([f"cidr:{ip}/32", world, *_groups(ip)], ip)
         for index, ip in enumerate(ADDRESSES6 if self.dual else ()):
             label = ip.replace(":", "-")
-            found[f"ip6{index}"] = _plain([f"cidr:{label}/128", "reserved:world-ipv6"], ip)
+            labels = [f"cidr:{label}/128", "reserved:world-ipv6", *_groups(ip)]
+            found[f"ip6{index}"] = _plain(labels, ip)
         world = "reserved:world-ipv4" if self.dual else "reserved:world"
         found["named"] = _plain(
             ["cidr:1.2.3.4/32", "fqdn:example.com", "fqdn:*.example.org", world], "1.2.3.4"
@@ -103,6 +110,17 @@ class World:
                 port = chance.choice((*NUMBERS, 80, 53, 8080, chance.randrange(1, 65536)))
             found.append({"from": ends[0], "to": ends[1], "protocol": protocol, "dport": port})
         return found
+
+
+def _groups(ip: str) -> list[str]:
+    """Return the labels that an address has of the groups that it is in, as Cilium gives them."""
+    address = ipaddress.ip_address(ip)
+    found = []
+    for group in GROUPS:
+        if any(address in ipaddress.ip_network(cidr) for cidr in group["cidrs"]):
+            found.append(f"cidrgroup:io.cilium.policy.cidrgroupname/{group['name']}")
+            found += [f"cidrgroup:{key}={value}" for key, value in group["labels"].items()]
+    return found
 
 
 def _plain(labels: list[str], ip: str = "") -> Json:

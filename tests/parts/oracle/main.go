@@ -3,16 +3,19 @@
 //
 // Each line of the standard input is a scenario of policies, endpoints and flows, as
 // tests/data/oracle has them, but without toServices. For each, a line of what the engine refuses
-// and decides is printed, in the form of `picket policy verdicts`. It ends with its input.
+// and decides is printed, in the form of `picket policy verdicts`; and what Go's regexp makes of the
+// scenario's expressions, each matched with a text in full. It ends with its input.
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,6 +49,13 @@ type scenario struct {
 	Policies  []json.RawMessage    `json:"policies"`
 	Endpoints map[string]*endpoint `json:"endpoints"`
 	Queries   []query              `json:"queries"`
+
+	Expressions []expression `json:"expressions"`
+}
+
+type expression struct {
+	Expression string `json:"expression"`
+	Text       string `json:"text"`
 }
 
 type options struct {
@@ -106,6 +116,9 @@ type result struct {
 	SchemaRejected []refusal `json:"schema_rejected"`
 	Fault          string    `json:"fault,omitempty"`
 	Queries        []answer  `json:"queries"`
+
+	// Null where Go takes no such expression.
+	Matches []*bool `json:"matches,omitempty"`
 }
 
 var (
@@ -151,6 +164,9 @@ func evaluate(given *scenario, crd *validator.NPValidator) (found result) {
 			found.Fault = fmt.Sprint(fault)
 		}
 	}()
+	for _, each := range given.Expressions {
+		found.Matches = append(found.Matches, match(each))
+	}
 	configure(given.Options)
 	repository := prepare(given)
 	for index, raw := range given.Policies {
@@ -191,6 +207,18 @@ func evaluate(given *scenario, crd *validator.NPValidator) (found result) {
 		found.Queries = append(found.Queries, made)
 	}
 	return found
+}
+
+func match(given expression) *bool {
+	compiled, err := regexp.Compile(given.Expression)
+	if err != nil {
+		return nil
+	}
+	// Written into another expression it might mean something else: an open \Q quotes all that follows.
+	compiled.Longest()
+	place := compiled.FindStringIndex(given.Text)
+	found := place != nil && place[0] == 0 && place[1] == len(given.Text)
+	return &found
 }
 
 func configure(given options) {
@@ -255,12 +283,21 @@ func prepare(given *scenario) *policy.Repository {
 	manager := identitymanager.NewIDManager(logger)
 	translator := envoypolicy.NewEnvoyL7RulesTranslator(logger, certificatemanager.NewMockSecretManagerInline())
 	repository := policy.NewPolicyRepository(
-		logger, known, nil, translator, manager, testpolicy.NewPolicyMetricsNoop(),
+		logger, known, certificates{}, translator, manager, testpolicy.NewPolicyMetricsNoop(),
 	)
 	for _, each := range byLabels {
 		manager.Add(each)
 	}
 	return repository
+}
+
+// certificates are there, whatever secret they are to be in.
+type certificates struct{}
+
+func (certificates) GetTLSContext(
+	context.Context, *api.TLSContext, string,
+) (ca, public, private string, inline bool, err error) {
+	return "ca", "certificate", "key", true, nil
 }
 
 func identify(texts []string, free identity.NumericIdentity, known identity.IdentityMap) *identity.Identity {
@@ -275,6 +312,9 @@ func identify(texts []string, free identity.NumericIdentity, known identity.Iden
 			// Its key is the address, which is full of colons in IPv6 where it is not Cilium's text.
 			label = labels.NewLabel(key, "", labels.LabelSourceCIDR)
 			outside = true
+		case labels.LabelSourceCIDRGroup:
+			encoded := labels.EncodedCIDRGroupLabel(label.Key, label.Value, label.Source)
+			made[encoded.Key] = encoded
 		case labels.LabelSourceFQDN:
 			label = labels.NewLabel(key, "", labels.LabelSourceFQDN)
 			outside = true

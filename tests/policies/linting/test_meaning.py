@@ -263,6 +263,7 @@ def test_names_need_dns_rules_of_some_policy_of_the_namespace():
         ({"path": "api/.*"}, ["request-never-matches"]),
         ({"method": "get"}, ["request-never-matches"]),
         ({"host": "*.example.com"}, ["bad-expression"]),
+        ({"path": r"/\pL{1000}"}, ["bad-expression"]),
         ({"path": "*"}, ["refused-by-cilium"]),
     ],
 )

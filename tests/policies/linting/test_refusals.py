@@ -119,14 +119,33 @@ def test_node_selectors_are_taken_where_cilium_runs_with_them():
         ),
         ("spec.ingress[0].ports", {"ingress": [{"ports": {"port": 80}}]}),
         ("spec.podSelector.matchLabels.tier", {"podSelector": {"matchLabels": {"tier": 1}}}),
+        ("spec.ingress[0].ports[0].port", {"ingress": [{"ports": [{"port": 70_000}]}]}),
+        ("spec.podSelector.matchLabels.tier", {"podSelector": {"matchLabels": {"tier": "a b"}}}),
+        ('spec.podSelector.matchLabels["k8s:tier"]', {"podSelector": {"matchLabels": {"k8s:tier": "a"}}}),
         (
             "spec.podSelector.matchExpressions[0].values",
             {"podSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
         ),
+        (
+            "spec.ingress[0].from[0].podSelector.matchExpressions[0].values",
+            {"ingress": [{"from": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}]}]},
+        ),
+        (
+            "spec.ingress[0].from[0].namespaceSelector.matchExpressions[0].values[0]",
+            {"ingress": [{"from": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b c"]}]}}]}]},
+        ),
+        (
+            "spec.ingress[0].from[0].namespaceSelector.matchExpressions[0].operator",
+            {"ingress": [{"from": [{"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}]}]},
+        ),
+        (
+            "spec.ingress[0].from[0].namespaceSelector.matchExpressions[0].key",
+            {"ingress": [{"from": [{"namespaceSelector": {"matchExpressions": [{"key": "-a", "operator": "Exists"}]}}]}]},
+        ),
     ],
 )  # fmt: skip
 def test_the_api_server_refuses_network_policies(path, spec):
-    """By its own validation, or by that of selectors, which the engine shares."""
+    """By its own validation; Cilium takes most of these, and makes of them what it can."""
     assert path in [found for _, found in told(a_network_policy(**spec))]
 
 
