@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,28 @@ def test_it_ends_quietly_when_nobody_reads_any_longer():
         assert process.stderr is not None
         said = process.stderr.read()
     assert (process.returncode, said) == (0, b"")
+
+
+def test_the_corpus_comes_out_of_the_command_as_it_was_recorded(verdicts):
+    """Some scenarios of each kind; tests/policies/test_oracle.py has them all."""
+    with gzip.open(CORPUS, "rt", encoding="utf-8") as lines:
+        given = [line.rstrip("\n") for line in islice(lines, 0, None, 60)]
+    recorded = [each for each in map(json.loads, given) if not each.get("quirk")]
+    code, found, said = verdicts(*map(json.dumps, recorded))
+    assert (code, said, len(found)) == (0, "", len(recorded))
+    assert len(recorded) > 20
+    for scenario, line in zip(recorded, found, strict=True):
+        for stage in ("rejected", "schema_rejected"):
+            assert line[stage] == [each["index"] for each in scenario[stage]], scenario["id"]
+        assert [_without_origin(query) for query in line["queries"]] == [
+            _without_origin(query) for query in scenario["queries"]
+        ], scenario["id"]
+
+
+def _without_origin(query: Any) -> Any:
+    """What was decided: the engine names some of the policies, we all."""
+    sides = {
+        side: {key: query[side].get(key, False) for key in ("decision", "enforced", "l7")}
+        for side in ("egress", "ingress")
+    }
+    return {**sides, "verdict": query["verdict"]}

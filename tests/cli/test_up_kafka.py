@@ -1,5 +1,8 @@
 """`picket up` over a real Kafka, and the example consumers from outside."""
 
+import json
+import shutil
+
 import pytest
 
 from tests.parts import cache, demand, ports
@@ -42,6 +45,24 @@ def test_the_example_over_kafka(broker, tmp_path):
     read = kafka_topic.entries(broker.bootstrap, alerts.TOPIC, idle_seconds=IDLE_SECONDS)
     *_, (_, table) = alerts.tables(read)
     assert sorted(alert["events"] for alert in table.values()) == sorted(stand.COUNTS)
+    of_topic = newly_allowed(tmp_path, "topic", "--cluster", "demo", "--bus", broker.url)
+    assert of_topic == newly_allowed(tmp_path, stand.EXAMPLES / "shop.jsonl.gz")
+    assert sum(group["flows"] for group in of_topic) == 73
+
+
+def newly_allowed(state, flows, *more):
+    """What of the example's flows would no longer be stopped without one of its policies."""
+    folder = state / "fewer"
+    folder.mkdir(exist_ok=True)
+    for file in (stand.EXAMPLES / "policies").glob("*.yaml"):
+        if file.stem != "db-deny-attacker":
+            shutil.copy(file, folder)
+    found = stand.picket(
+        *("policy", "backtest", "--policies", folder, "--flows", flows, "-o", "json", *more),
+        state=state,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)["groups"]
 
 
 def test_a_broker_that_is_away_is_one_line(tmp_path):
