@@ -8,7 +8,6 @@ change starts before the request is sent, so the API server's own time is within
 import concurrent.futures
 import contextlib
 import json
-import math
 import re
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ import httpx
 import psutil
 
 from agent import namedports, shaping
-from bench.figures import Figure
+from bench.figures import Figure, quantile
 from bench.memory import Resident
 from bus import embedded
 from enricher.session import FOLLOW_SECONDS
@@ -70,8 +69,8 @@ def _measure(cluster: plane.ControlPlane, line: Line, folder: Path) -> list[Figu
         broken = time.monotonic()
         tail.until(_key(0), seconds=120)
         resumed = time.monotonic() - broken
-        times = sorted(_change(cluster, tail, number) for number in range(1, CHANGES + 1))
-        late = times[math.ceil(len(times) * 0.99) - 1]
+        times = [_change(cluster, tail, number) for number in range(1, CHANGES + 1)]
+        late = quantile(times, 0.99)
         again = _listed(cluster) - listed
         peak = Resident.of(process.pid)
     began = time.monotonic()

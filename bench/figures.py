@@ -1,5 +1,7 @@
 """What a benchmark measured, beside what it should be. Ratios and rates come from one run."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +11,14 @@ class Better(StrEnum):
 
     LOWER = "at most"
     HIGHER = "at least"
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the least value that so many of them do not exceed: at least one value, in any order.
+
+    0.99 is what is called p99; 1 is the greatest.
+    """
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

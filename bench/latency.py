@@ -14,7 +14,6 @@ are written by the nodes' own generator, verdicts only.
 
 import contextlib
 import itertools
-import math
 import os
 import random
 import re
@@ -31,7 +30,7 @@ from typing import Any, Self
 
 import httpx
 
-from bench.figures import Better, Figure
+from bench.figures import Better, Figure, quantile
 from bus import opening, port
 from runtime.supervisor import PARENT_VARIABLE
 from schemas import topics
@@ -366,7 +365,7 @@ def _written(stages: pipeline.Pipeline, topic: str, words: str, *, since: int) -
 
 
 def _figures(load: Load, measured: Measured) -> list[Figure]:
-    taken = sorted(sample.seconds for sample in measured.samples)
+    taken = [sample.seconds for sample in measured.samples]
     steps = zip(*(sample.stages for sample in measured.samples), strict=True)
     relayed, enriched, listed = map(statistics.median, steps)
 
@@ -382,11 +381,11 @@ def _figures(load: Load, measured: Measured) -> list[Figure]:
         ),
         figure(
             "p99",
-            taken[math.ceil(0.99 * len(taken)) - 1],
+            quantile(taken, 0.99),
             target=load.target,
             note=f"{len(taken)} fresh ones",
         ),
-        figure("max", taken[-1]),
+        figure("max", max(taken)),
         figure(
             "sustained",
             measured.sustained,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.figures import Figure
+from bench.figures import Figure, quantile
 from bus import embedded, port
 from collector import app
 from collector.settings import CollectorSettings
@@ -43,18 +43,12 @@ class Measured:
     nodes: int
     rate: int
     delays: Sequence[float]
-    """Seconds from each flow to its record, sorted."""
+    """Seconds from each flow to its record."""
     collector: float
     """Hundredths of a core."""
     relay: float
     hosts: float
     """All nodes together."""
-
-    def quantile(self, share: float) -> float:
-        """Return a quantile of the delays; 0 where there were none."""
-        if not self.delays:
-            return 0.0
-        return self.delays[min(int(share * len(self.delays)), len(self.delays) - 1)]
 
 
 def run() -> list[Figure]:
@@ -88,7 +82,7 @@ def measure(nodes: int, rate: int, *settings: str) -> Measured:
     return Measured(
         nodes=nodes,
         rate=rate,
-        delays=sorted(arrived[uuid] - at for uuid, at in happened.items()),
+        delays=[arrived[uuid] - at for uuid, at in happened.items()],
         collector=shares[0],
         relay=shares[1],
         hosts=shares[2],
@@ -174,11 +168,12 @@ def _figures(measured: Measured) -> list[Figure]:
     cpu = f"collector {measured.collector:.1f} %, relay {measured.relay:.1f} % of a core"
     if not measured.rate:
         return [Figure(name=f"{name}: CPU", value=measured.collector, unit="%", note=cpu)]
-    note = f"p50 {measured.quantile(0.5):.2f}, most {measured.quantile(1):.2f}; {cpu}"
+    delays = measured.delays or (0.0,)
+    note = f"p50 {quantile(delays, 0.5):.2f}, most {quantile(delays, 1):.2f}; {cpu}"
     return [
         Figure(
             name=f"{name}: flow to log, p99",
-            value=measured.quantile(0.99),
+            value=quantile(delays, 0.99),
             unit="s",
             target=TARGET,
             note=note,

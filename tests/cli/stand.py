@@ -90,6 +90,10 @@ class Up:
     def counts(self):
         return [alert["events"] for alert in self.alerts()]
 
+    def states(self):
+        """How the streams of its clusters are."""
+        return [row["state"] for row in self.get("/api/v1/clusters")["clusters"]]
+
     def children(self):
         found = {}
         for child in psutil.Process(self.process.pid).children():

@@ -35,7 +35,7 @@ def test_flows_of_a_live_relay_are_counted_until_it_is_interrupted(
         up.ready()
         assert f"Watching {front.address}" in up.text
         # What a ring loses ahead of the very first look nobody misses.
-        until(lambda: is_live(up), what="a first word of the collector's")
+        until(lambda: up.states() == ["live"], what="a first word of the collector's")
         for _burst in ("first", "later"):
             nodes.start(RATE, count=FLOWS)
             books = nodes.join()
@@ -47,10 +47,6 @@ def test_flows_of_a_live_relay_are_counted_until_it_is_interrupted(
         assert up.process.poll() is None
         assert counts(up) == pipeline.expected(books)
     assert up.process.returncode == 0
-
-
-def is_live(up):
-    return [row["state"] for row in up.get("/api/v1/clusters")["clusters"]] == ["live"]
 
 
 def counts(up):

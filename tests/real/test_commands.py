@@ -1,12 +1,16 @@
 """The commands that a user begins with, on a real cluster: `picket up`, and `picket doctor`."""
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from schemas.hubble import flow_pb2
 from tests.cli import stand
+from tests.contracts.hubble.reading import Client
 from tests.journeys import pipeline
 from tests.parts.cilium.cluster import Cluster
 from tests.parts.cilium.standard import Cast
@@ -42,13 +46,8 @@ def up(
         stand.running(state, *place, policies=None) as running,
     ):
         running.ready()
-        until(lambda: states(running) == ["live"], what="flows of the cluster")
+        until(lambda: running.states() == ["live"], what="flows of the cluster")
         yield running
-
-
-def states(up: stand.Up) -> list[str]:
-    """Return how the streams of its clusters are."""
-    return [row["state"] for row in up.get("/api/v1/clusters")["clusters"]]
 
 
 def test_a_stopped_call_is_an_alert_at_the_terminal_and_in_the_list(
@@ -79,3 +78,51 @@ def test_the_doctor_finds_a_cluster_well(place: tuple[str, ...], up: stand.Up) -
     assert said["policy verdicts"] == ("fine", "they are among the flows")
     needed = ("relay", "API server", "rights", "policies", "log", "lag", "database")
     assert {said[about][0] for about in needed} == {"fine"}
+
+
+def test_the_doctor_finds_verdicts_switched_off(
+    cilium_cluster: Cluster, cilium_cast: Cast, place: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A packet is stopped, and no event of the kind that alerts are made of tells of it."""
+
+    def told() -> bool:
+        made = cilium_cast.bare.connect(cilium_cast.db.ip, 5432, timeout=live.ONE_PACKET)
+        assert made.error == "timed out"
+        cilium_cluster.nudge()
+        with cilium_cluster.relay.channel() as channel:
+            seen = Client(channel).flows(number=100)
+        return any(flow.verdict == flow_pb2.DROPPED for flow in seen)
+
+    policy = live.a_policy("shop", "untold", {"app": "bare"}, egress=[NOBODY])
+    silent = {"bpf-events-policy-verdict-enabled": "false"}
+    with started_anew(cilium_cluster, silent), cilium_cluster.enforced([policy]):
+        until(told, what="a stopped packet", every=0.5)
+        done = stand.picket("doctor", *place, "--output", "json", state=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = {each["about"]: each for each in json.loads(done.stdout)}["policy verdicts"]
+    assert found["state"] == "problem"
+    assert "policy-verdict-notification" in found["next"]
+
+
+@contextlib.contextmanager
+def started_anew(cluster: Cluster, options: Mapping[str, str]) -> Iterator[None]:
+    """Have the agents of all nodes run with other options; their rings are empty then."""
+    usual = {name: node.options for name, node in cluster.nodes.items()}
+    for node in cluster.nodes.values():
+        node.options = {**node.options, **options}
+    try:
+        restart(cluster)
+        yield
+    finally:
+        for name, node in cluster.nodes.items():
+            node.options = usual[name]
+        restart(cluster)
+
+
+def restart(cluster: Cluster) -> None:
+    """Start all agents again, and wait until relay has them."""
+    for name in cluster.nodes:
+        cluster.stop_agent(name)
+    for name in cluster.nodes:
+        cluster.start_agent(name)
+    cluster.restart_relay()

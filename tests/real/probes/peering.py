@@ -126,7 +126,16 @@ class Peers:
 
     def _groups(self) -> Json:
         tier = self.chance.choice(("partner", "stranger"))
-        return {"cidrGroupSelector": {"matchLabels": {"tier": tier}}}
+        if self.chance.maybe(0.6):
+            return {"cidrGroupSelector": {"matchLabels": {"tier": tier}}}
+        operator = self.chance.choice(("In", "NotIn", "NotIn", "Exists", "DoesNotExist"))
+        expression: Json = {
+            "key": self.chance.choice(("tier", "tier", "area")),
+            "operator": operator,
+        }
+        if operator.endswith("In"):
+            expression["values"] = [tier]
+        return {"cidrGroupSelector": {"matchExpressions": [expression]}}
 
     def _service(self) -> Json:
         space, service = self.chance.choice(SERVICES)

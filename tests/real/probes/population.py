@@ -69,7 +69,7 @@ WORLD: Final = (
     "203.0.113.200",
 )
 GROUPS: Final = {
-    "partners": ({"tier": "partner"}, ["203.0.113.128/25"]),
+    "partners": ({"tier": "partner", "area": "eu"}, ["203.0.113.128/25"]),
     "strangers": ({"tier": "stranger"}, ["203.0.113.77/32", "203.0.113.10/31"]),
     "nobody": ({"tier": "partner"}, ["198.51.100.0/24"]),
 }
