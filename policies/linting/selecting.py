@@ -186,16 +186,15 @@ def _overwritten(subject: Subject, part: Part, path: Path) -> Iterator[Finding]:
     if not own or subject.is_kubernetes or not subject.policy.ref.namespace:
         return
     selector = part.raw[str(path[-1])]
-    # What its labels say comes first.
-    labels = len(selector.get("matchLabels") or ())
-    written = reading.cilium(decoding.Field("", selector))
-    for number, requirement in enumerate(written.requirements):
-        if requirement.key != NAMESPACE_KEY or _takes(requirement, own):
-            continue
-        replaced = requirement.source == K8S and number < labels
-        outcome = "Cilium overwrites that with its own" if replaced else "it selects nothing"
-        message = f"the policy is about namespace {own} and asks for {requirement}: {outcome}"
-        yield Finding(rule=OVERWRITTEN, path=path, message=message)
+    for name in ("matchLabels", "matchExpressions"):
+        written = reading.cilium(decoding.Field("", {name: selector.get(name)}))
+        for requirement in written.requirements:
+            if requirement.key != NAMESPACE_KEY or _takes(requirement, own):
+                continue
+            replaced = requirement.source == K8S and name == "matchLabels"
+            outcome = "Cilium overwrites that with its own" if replaced else "it selects nothing"
+            message = f"the policy is about namespace {own} and asks for {requirement}: {outcome}"
+            yield Finding(rule=OVERWRITTEN, path=path, message=message)
 
 
 def _takes(requirement: Requirement, namespace: str) -> bool:
