@@ -1,17 +1,13 @@
 """Label selectors as manifests write them, with the checks that Kubernetes makes on them."""
 
-import re
 from typing import Final
 
 from policies import labels as lbl
+from policies import spelling
 from policies.decoding import Field, PolicyRejected
 from policies.selectors import Operator, Requirement, Selector, equal
 
-_NAME: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
-_DOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _NAMESPACE: Final = (lbl.K8S, lbl.NAMESPACE_KEY)
-_MAX_NAME: Final = 63
-_MAX_DOMAIN: Final = 253
 
 
 class InvalidSelector(PolicyRejected):
@@ -130,28 +126,13 @@ def _operator(entry: Field, values: list[str]) -> Operator:
 
 def _check_key(node: Field, source: str, key: str) -> None:
     """Kubernetes checks the key as Cilium stores it: the source, a dot, and the key."""
-    domain, slash, name = f"{source}.{key}".rpartition("/")
-    if slash and (len(domain) > _MAX_DOMAIN or _DOMAIN.match(domain) is None):
-        raise _bad_key(node, key, "the part before the slash must be a lower-case DNS name")
-    if len(name) > _MAX_NAME or _NAME.match(name) is None:
-        raise _bad_key(
-            node,
-            key,
-            "must be at most 63 of A-Z a-z 0-9 - _ . and start and end with a letter or digit",
-        )
-
-
-def _bad_key(node: Field, key: str, why: str) -> InvalidSelector:
-    return _invalid(node, f"invalid label key {key!r}: {why}")
+    if reason := spelling.bad_key(f"{source}.{key}"):
+        raise _invalid(node, f"invalid label key {key!r}: {reason}")
 
 
 def _check_value(node: Field, value: str) -> None:
-    if value and (len(value) > _MAX_NAME or _NAME.match(value) is None):
-        raise _invalid(
-            node,
-            f"invalid label value {value!r}: must be empty, or at most 63 of A-Z a-z 0-9 - _ . "
-            "that start and end with a letter or digit",
-        )
+    if not spelling.is_label_value(value):
+        raise _invalid(node, f"{value!r} is no label's value: it {spelling.VALUE_IS}")
 
 
 def _invalid(node: Field, message: str) -> InvalidSelector:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from policies import addresses
-from policies.linting import engine, objects
+from policies import addresses, spelling
+from policies.linting import engine
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.model import KNP
 from policies.selectors import Operator
@@ -180,7 +180,7 @@ def _selector(selector: Mapping[str, Any] | None, path: Path) -> Iterator[Findin
     selector = selector or {}
     for key, value in (selector.get("matchLabels") or {}).items():
         place: Path = (*path, "matchLabels", key)
-        if reason := objects.bad_key(key):
+        if reason := spelling.bad_key(key):
             yield _refused(place, f"{key!r} is no label's name: {reason}", at_key=True)
         yield from _value(value, place)
     for index, written in enumerate(selector.get("matchExpressions") or ()):
@@ -190,7 +190,7 @@ def _selector(selector: Mapping[str, Any] | None, path: Path) -> Iterator[Findin
 def _expression(written: Mapping[str, Any], path: Path) -> Iterator[Finding]:
     key, operator = written.get("key") or "", written.get("operator") or ""
     values = written.get("values") or ()
-    if reason := objects.bad_key(key):
+    if reason := spelling.bad_key(key):
         yield _refused((*path, "key"), f"{key!r} is no label's name: {reason}")
     if operator not in tuple(Operator):
         message = f"{operator!r} is none of {', '.join(Operator)}"
@@ -205,8 +205,8 @@ def _expression(written: Mapping[str, Any], path: Path) -> Iterator[Finding]:
 
 
 def _value(value: str | None, path: Path) -> Iterator[Finding]:
-    if value and not objects.is_label_value(value):
-        yield _refused(path, f"{value!r} is no label's value: it {objects.VALUE_IS}")
+    if value and not spelling.is_label_value(value):
+        yield _refused(path, f"{value!r} is no label's value: it {spelling.VALUE_IS}")
 
 
 def _policy_types(types: Any) -> Iterator[Finding]:

@@ -4,10 +4,10 @@ Source of the rules: Kubernetes, k8s.io/apimachinery, validation of object metad
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from policies import spelling
 from policies.linting import surroundings
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.model import CCNP, CNP, KNP
@@ -92,17 +92,9 @@ _OTHERS: Final = frozenset(
     }
 )
 _POLICY_FIELDS: Final = frozenset({"endpointSelector", "podSelector", "ingressDeny", "egressDeny"})
-_DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
-_QUALIFIED: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
-_MAX_NAME, _MAX_LABEL = 253, 63
 _NAMES: Final = {"labels": "a label's value", "annotations": "an annotation's value"}
 _MAX_ANNOTATIONS: Final = 256 * 1024
 _NAME_IS: Final = "lower-case letters, digits, - and . only, and no - or . at its ends"
-VALUE_IS: Final = (
-    "is empty, or at most 63 letters, digits, -, _ and .,"
-    " and begins and ends with a letter or digit"
-)
 
 
 def is_meant(manifest: Mapping[str, Any]) -> bool:
@@ -191,9 +183,9 @@ def _name(found: Mapping[str, Any]) -> Iterator[Finding]:
         yield _bad(("metadata",), "a name is missing")
     elif not isinstance(name, str):
         yield _bad(("metadata", "name"), f"a name must be text, not {_json(name)}", _quoted(name))
-    elif len(name) > _MAX_NAME or _DNS_NAME.match(name) is None:
+    elif not spelling.is_dns_name(name):
         lowered = name.lower().replace("_", "-")
-        hint = f"{lowered} would do" if _DNS_NAME.match(lowered) else ""
+        hint = f"{lowered} would do" if spelling.is_dns_name(lowered) else ""
         yield _bad(("metadata", "name"), f"{name!r} is no name: a name has {_NAME_IS}", hint)
 
 
@@ -207,7 +199,7 @@ def _namespace(found: Mapping[str, Any], kind: object) -> Iterator[Finding]:
     elif kind == CCNP:
         message = "a clusterwide policy has no namespace: it holds in the whole cluster"
         yield Finding(rule=NAMESPACE, path=path, message=message, at_key=True)
-    elif len(namespace) > _MAX_LABEL or _DNS_LABEL.match(namespace) is None:
+    elif not spelling.is_dns_label(namespace):
         yield _bad(path, f"{namespace!r} is no namespace: lower-case letters, digits and -")
 
 
@@ -216,7 +208,7 @@ def _pairs(part: str, pairs: Mapping[Any, Any]) -> Iterator[Finding]:
     for key, value in pairs.items():
         path = ("metadata", part, key)
         checked = key if part == "labels" else str(key).lower()
-        if reason := bad_key(checked):
+        if reason := spelling.bad_key(checked):
             yield _bad(
                 path, f"{key!r} is no {part.removesuffix('s')}'s name: {reason}", at_key=True
             )
@@ -226,25 +218,10 @@ def _pairs(part: str, pairs: Mapping[Any, Any]) -> Iterator[Finding]:
             continue
         text = value or ""
         size += len(str(key).encode()) + len(text.encode("utf-8", "replace"))
-        if part == "labels" and text and not is_label_value(text):
-            yield _bad(path, f"{text!r} is no label's value: it {VALUE_IS}")
+        if part == "labels" and not spelling.is_label_value(text):
+            yield _bad(path, f"{text!r} is no label's value: it {spelling.VALUE_IS}")
     if part == "annotations" and size > _MAX_ANNOTATIONS:
         yield _bad(("metadata", part), f"is {size:,} bytes; at most {_MAX_ANNOTATIONS:,} are taken")
-
-
-def bad_key(key: str) -> str:
-    """Why a key is no qualified name as labels have, or the empty string."""
-    prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > _MAX_NAME or _DNS_NAME.match(prefix) is None):
-        return "what stands before the slash must be a lower-case DNS name"
-    if len(name) > _MAX_LABEL or _QUALIFIED.match(name) is None:
-        return f"the name {'after the slash ' if slash else ''}must be 1 to 63 of A-Z a-z 0-9 - _ ."
-    return ""
-
-
-def is_label_value(text: str) -> bool:
-    """Whether a label may have this value."""
-    return not text or (len(text) <= _MAX_LABEL and _QUALIFIED.match(text) is not None)
 
 
 def _bad(path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Finding:

@@ -7,7 +7,7 @@ PACKAGE = "policies"
 OF = {
     "parsing": (
         *("parsing", "peers", "ports", "http_rules", "networkpolicies", "selecting", "selectors"),
-        *("decoding", "alerting", "inventory", "options", "unread"),
+        *("decoding", "alerting", "inventory", "options", "unread", "spelling"),
     ),
     "evaluation": (
         *(
