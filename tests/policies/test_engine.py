@@ -23,73 +23,12 @@ SPOILT = 3_000 * TIMES
 SCENARIOS = 150 * TIMES
 QUERIES = 40
 EXPRESSIONS = 20_000 * TIMES
-SIGNS = (
-    *(
-        "a",
-        "b",
-        "/",
-        ".",
-        "*",
-        "+",
-        "?",
-        "|",
-        "(",
-        ")",
-        "[",
-        "]",
-        "[^",
-        "{2}",
-        "{1,}",
-        "^",
-        "$",
-        "-",
-    ),
-    *(
-        r"\d",
-        r"\D",
-        r"\w",
-        r"\s",
-        r"\S",
-        r"\b",
-        r"\B",
-        r"\A",
-        r"\z",
-        r"\Z",
-        r"\Q",
-        r"\E",
-        r"\C",
-        r"\x61",
-    ),
-    *(
-        r"\pL",
-        r"\p{Greek}",
-        r"\PL",
-        r"\1",
-        "(?:",
-        "(?i)",
-        "(?s:",
-        "(?m)",
-        "(?U)",
-        "(?P<n>",
-        "(?<n>",
-        "(?=",
-    ),
-    *(
-        "[[:alpha:]]",
-        "[[:^digit:]]",
-        "\\",
-        "é",
-        " ",
-        "\n",
-        "{",
-        "}",
-        ",",
-        r"\n",
-        r"\a",
-        r"\K",
-        "(?-i)",
-    ),
-)
+SIGNS = r"""
+    a b / . * + ? | ( ) [ ] [^ {2} {1,} { } , ^ $ - é [[:alpha:]] [[:^digit:]] \\
+    \d \D \w \s \S \b \B \A \z \Z \Q \E \C \K \n \a \x61 \pL \PL \p{Greek} \1
+    (?: (?i) (?-i) (?s: (?m) (?U) (?P<n> (?<n> (?=
+"""
+"""Of these, of a space and of a line's end are expressions made that may be none."""
 LETTERS = "aabbAB/.-1 \né_"
 DIRECTIONS = ("egress", "ingress")
 
@@ -222,7 +161,8 @@ def expression_and_text(chance: random.Random) -> dict[str, str]:
         choices = generating.out_of(chance.randbytes(40))
         expression = expressions.written(expressions.make(choices))
     else:
-        expression = "".join(chance.choices(SIGNS, k=chance.randint(1, 9)))
+        signs = (*SIGNS.split(), " ", "\n")
+        expression = "".join(chance.choices(signs, k=chance.randint(1, 9)))
     return {
         "expression": expression,
         "text": "".join(chance.choices(LETTERS, k=chance.randint(0, 5))),
