@@ -6,7 +6,7 @@ Apart from the targets, since nothing of `policies` may be imported before it is
 PACKAGE = "policies"
 OF = {
     "parsing": (
-        *("parsing", "peers", "ports", "http_rules", "networkpolicies", "selecting", "selectors"),
+        *("parsing", "peers", "ports", "http_rules", "networkpolicies", "selecting"),
         *("decoding", "alerting", "inventory", "options", "unread", "spelling"),
     ),
     "evaluation": (
