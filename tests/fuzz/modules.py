@@ -30,7 +30,7 @@ OF = {
             "refusing",
             "allowing",
         ),
-        *("wording", "inventory", "selectors", "requests"),
+        *("wording", "inventory", "selectors"),
     ),
     "patterns": ("dnsnames", "requests"),
     "linting": (
