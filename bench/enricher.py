@@ -33,7 +33,7 @@ NUMBERS = (10, 100, 1_000, 10_000)
 """Of policies."""
 PEERS_OF_ONE = 10
 """Of each workload, each at ten ports: what one alert counts."""
-ROUNDS = 5
+ROUNDS = 11
 FLOWS = 100_000
 """In each round."""
 SCANNED = 65_535
