@@ -71,7 +71,7 @@ _DETAILS = {
     Unexplained.NOT_STOPPED: "the flow was not stopped",
     Unexplained.OTHER_DROP_REASON: "it was dropped for another reason than a policy",
     Unexplained.NOT_EVALUATED_GROUPS: "rules about groups of a cloud provider are not evaluated",
-    Unexplained.NOT_EVALUATED_L7: "rules of an `l7proto` are not evaluated",
+    Unexplained.NOT_EVALUATED_L7: "what `l7proto` or a proxy's TLS lets pass is not evaluated",
     Unexplained.NOT_EVALUATED_LISTENER: "what a listener of Envoy lets pass is not evaluated",
     Unexplained.L7_UNSEEN: "whether an L7 rule allows it depends on what no flow shows",
     Unexplained.PASSED_DENY: "it passed, and a known rule denies it",

@@ -124,14 +124,14 @@ class CidrPeer:
 
 @dataclass(frozen=True, slots=True)
 class CidrGroupPeer:
-    """The CIDRs of a CiliumCIDRGroup by name, or of all that a selector picks."""
+    """The CIDRs of a CiliumCIDRGroup by name, or peers by the labels of the groups they are in."""
 
     name: str
     selector: Selector | None
     excepts: tuple[Prefix, ...] = ()
 
     def __str__(self) -> str:
-        return f"CIDR group {self.name or self.selector}"
+        return f"CIDR group {self.name or self.selector or 'of any label or none'}"
 
 
 @dataclass(frozen=True, slots=True)

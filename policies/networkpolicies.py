@@ -89,10 +89,10 @@ def _among(spaces: Selector | None, pods: Selector | None) -> Selector | None:
 
 
 def _selecting(read: Callable[..., Selector], node: Field, **options: str) -> Selector | None:
-    """The selector, or None where Kubernetes refuses it: Cilium goes on as if it were not there.
+    """The selector, or None where Cilium refuses it: it goes on as if it were not there.
 
-    So it is anybody that is meant. The API server stores no such selector any more,
-    but keeps those that it took in former times.
+    So it is anybody that is meant. There are such selectors in clusters: keys that are too long
+    with Cilium's prefix, and what an API server took in former times.
     """
     try:
         return read(node, **options)

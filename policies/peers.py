@@ -110,7 +110,7 @@ def _cidr_rule(entry: Field, _: PeerContext) -> CidrPeer | CidrGroupPeer:
     for except_ in entry["except"].entries():
         except_.text()
     if name or by_selector:
-        chosen = selecting.plain(selector) if by_selector else None
+        chosen = selecting.groups(selector) if by_selector else None
         outside = tuple(_prefix(item) for item in entry["except"].entries())
         return CidrGroupPeer(name, chosen, outside)
     whole = _prefix(entry["cidr"])

@@ -11,7 +11,10 @@ _NAMESPACE: Final = (lbl.K8S, lbl.NAMESPACE_KEY)
 
 
 class InvalidSelector(PolicyRejected):
-    """A selector that reads well, and that Kubernetes refuses for what it says."""
+    """A selector that reads well, and that Cilium refuses for what it says.
+
+    It checks keys with what it puts before them, so it refuses long ones that Kubernetes takes.
+    """
 
 
 def cilium_key(text: str) -> tuple[str, str]:
@@ -58,16 +61,19 @@ def namespaces(node: Field) -> Selector:
     return Selector(_requirements(node, "namespaces"))
 
 
-def plain(node: Field) -> Selector:
-    """A selector of Kubernetes objects by their own labels (services, CIDR groups)."""
-    return Selector(_requirements(node, "kubernetes"))
+def groups(node: Field) -> Selector:
+    """A selector of CiliumCIDRGroups by their own labels."""
+    return Selector(_requirements(node, "groups"))
 
 
 _KEYS: Final = {
     "cilium": cilium_key,
     "kubernetes": kubernetes_key,
     "namespaces": namespace_key,
+    "groups": kubernetes_key,
 }
+_CHECKED_AS: Final = {"groups": "cidrgroup"}
+"""The source that a key is checked with, where it is another than the one it is looked for in."""
 
 
 def decode(node: Field) -> None:
@@ -96,14 +102,14 @@ def _requirements(
         is_replaced = (source, key) == replaced
         if is_replaced and flavour == "kubernetes":
             continue  # and never looked at: in a Cilium policy it is, before
-        _check_key(labels, source, key)
+        _check_key(labels, _CHECKED_AS.get(flavour, source), key)
         _check_value(labels, value)
         if not is_replaced:
             found.append(equal(source, key, value))
     for entry in node["matchExpressions"].entries():
         entry.object()
         source, key = read_key(entry["key"].text())
-        _check_key(entry["key"], source, key)
+        _check_key(entry["key"], _CHECKED_AS.get(flavour, source), key)
         values = [value.text() for value in entry["values"].entries()]
         found.append(Requirement(source, key, _operator(entry, values), frozenset(values)))
     return tuple(found)

@@ -91,6 +91,7 @@ TYPES: Final = Rule(
         """,
 )
 
+_INFINITIVE: Final = {"allows": "allow", "denies": "deny"}
 _SECTIONS: Final = ("ingress", "ingressDeny", "egress", "egressDeny")
 
 
@@ -160,8 +161,8 @@ def _nobody(part: Part, entry: Entry, verb: str) -> Iterator[Finding]:
     empty = [name for name in entry.peer_lists() if not entry.raw[name]]
     for name in empty:
         message = f"an empty {name} selects nobody: the rule {verb} nothing"
-        if name.endswith(("FQDNs", "Groups")) and entry.raw.get("toPorts"):
-            message += " (a fault of Cilium 1.19 makes it allow everybody)"
+        if name.endswith(("FQDNs", "Groups", "Services")) and entry.parsed.ports:
+            message += f" (a fault of Cilium 1.19 makes it {_INFINITIVE[verb]} everybody)"
         hint = f"leave {name} out to mean everybody"
         yield Finding(
             rule=NOTHING, path=(*entry.path, name), message=message, hint=hint, at_key=True

@@ -36,6 +36,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *(alerting.NO_EFFECT, alerting.SETTING, alerting.NO_ALERT),
     *(effects.NOTHING, effects.EMPTY, effects.DEFAULT, effects.TYPES),
     *(selecting.IMPOSSIBLE, selecting.OVERWRITTEN, selecting.ON_PODS, selecting.UNKNOWN),
+    selecting.WIDENED,
     *(references.FQDN, references.SERVICE, references.TWICE, references.DENIED),
     *(references.GROUP, references.ANYBODY, references.PORT),
     *(values.RANGE, values.HOST_BITS, values.ICMP_ZERO, values.CLUSTER),

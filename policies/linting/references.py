@@ -1,4 +1,4 @@
-"""What a policy refers to and nothing among the given files is: services, groups, ports, names."""
+"""Services, groups, ports and names that a policy refers to: unknown ones, and odd references."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -60,7 +60,7 @@ TWICE: Final = Rule(
     what="An entry of `toServices` has both a name and a selector, or neither.",
     why=(
         "Beside a `k8sServiceSelector` the `k8sService` is not looked at; with neither the entry"
-        " means nobody."
+        " means nobody, and together with `toPorts`, by a fault of Cilium 1.19, everybody."
     ),
     mend="Give one of them; for services of both kinds, write two entries.",
     wrong="""\
@@ -97,7 +97,7 @@ DENIED: Final = Rule(
 ANYBODY: Final = Rule(
     id="cidr-groups-and-anybody-else",
     severity=Severity.WARNING,
-    what="A `cidrGroupSelector` says only which labels a group must not have.",
+    what="A `cidrGroupSelector` says nothing, or only which labels a group must not have.",
     why=(
         "Cilium compares it with the labels of every peer. Those that are in no group at all have"
         " none of these labels: pods, nodes and all other addresses are selected too."
@@ -159,7 +159,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Each rule's references."""
     for _, entry in subject.entries:
         if entry.deny and entry.raw.get("toServices"):
-            outcome = "everybody is denied" if entry.raw.get("toPorts") else "nothing is denied"
+            outcome = "everybody is denied" if entry.parsed.ports else "nothing is denied"
             message = f"Cilium looks no service up in egressDeny: {outcome}"
             place = (*entry.path, "toServices")
             yield Finding(rule=DENIED, path=place, message=message, at_key=True)
@@ -167,7 +167,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             match peer:
                 case FqdnPeer():
                     yield from _fqdn(subject, path, peer)
-                case ServicePeer():
+                case ServicePeer() if not entry.deny:
                     yield from _service(subject, path, peer)
                 case CidrGroupPeer():
                     yield from _group(subject, path, peer)

@@ -107,11 +107,11 @@ TLS: Final = Rule(
 )
 LISTENER: Final = Rule(
     id="listener-of-another-namespace",
-    severity=Severity.ERROR,
+    severity=Severity.WARNING,
     what="A clusterwide policy hands traffic to a listener of a `CiliumEnvoyConfig`.",
     why=(
-        "Such a listener belongs to a namespace. Cilium takes the policy and then fails at every"
-        " endpoint that it selects: these keep the policies that they had."
+        "Cilium looks for it in the namespace of each pod that the policy selects. At an endpoint"
+        " without a namespace, such as a node, it fails: that keeps the policies that it had."
     ),
     mend="Refer to a `CiliumClusterwideEnvoyConfig`, or make it a `CiliumNetworkPolicy`.",
     wrong="""\
@@ -183,7 +183,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _listener(path: Path, listener: Mapping[str, Any]) -> Iterator[Finding]:
     config = listener.get("envoyConfig") or {}
     if config.get("kind") == "CiliumEnvoyConfig":
-        message = "a clusterwide policy has no namespace to look for a CiliumEnvoyConfig in"
+        message = "each pod's own namespace has to have this CiliumEnvoyConfig"
         place = (*path, "envoyConfig", "kind")
         yield Finding(
             rule=LISTENER, path=place, message=message, hint="use a CiliumClusterwideEnvoyConfig"
@@ -206,10 +206,10 @@ def _http(path: Path, rule: Mapping[str, Any]) -> Iterator[Finding]:
     written, method, host = (rule.get(key) or "" for key in ("path", "method", "host"))
     for key, expression in (("host", host), ("path", written), ("method", method)):
         if expression and not requests.compiles(expression):
-            fault = "is too large" if requests.is_expression(expression) else "is none"
-            message = (
-                f"as a regular expression {expression!r} {fault}: Envoy refuses all these rules"
-            )
+            fault = "no regular expression"
+            if requests.is_expression(expression):
+                fault = "too large a regular expression"
+            message = f"{expression!r} is {fault}: Envoy refuses all these rules"
             hint = f"write {_unglobbed(expression)}" if expression.startswith("*.") else ""
             yield Finding(rule=COMPILES, path=(*path, key), message=message, hint=hint)
     place = (*path, "path")

@@ -6,6 +6,7 @@ from typing import Final
 from policies import decoding
 from policies import selecting as reading
 from policies.labels import K8S, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX, RESERVED
+from policies.linting import findings
 from policies.linting.findings import Finding, Path, Rule, Severity
 from policies.linting.subjects import Part, Subject
 from policies.model import EndpointPeer
@@ -105,6 +106,37 @@ ON_PODS: Final = Rule(
         """,
 )
 
+WIDENED: Final = Rule(
+    id="selector-of-everybody",
+    severity=Severity.WARNING,
+    what="A selector of a NetworkPolicy has a key that is too long for Cilium.",
+    why=(
+        "Cilium puts something before each key and checks the whole: more than 59 characters in a"
+        " `podSelector`, or 28 in a `namespaceSelector`, are too many where the key has no slash."
+        " It then goes on without the selector: as a peer it means everybody, as the policy's own"
+        " every pod of the namespace."
+    ),
+    mend="Select by a shorter label, or by one with a domain before a slash.",
+    wrong="""\
+        kind: NetworkPolicy
+        spec:
+          podSelector: {}
+          ingress:
+            - from:
+                - namespaceSelector:
+                    matchLabels: {my-company-network-zone-restricted: "yes"}
+        """,
+    right="""\
+        kind: NetworkPolicy
+        spec:
+          podSelector: {}
+          ingress:
+            - from:
+                - namespaceSelector:
+                    matchLabels: {example.com/zone: restricted}
+        """,
+)
+
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
 _SELECTORS: Final = ("endpointSelector", "nodeSelector", "podSelector")
 
@@ -127,7 +159,24 @@ def check(subject: Subject) -> Iterator[Finding]:
                 yield from _impossible(path, peer.selector, "it selects nobody")
                 yield from _on_pods(path, peer.selector)
                 yield from _unknown(subject, path, peer.selector)
+    if subject.is_kubernetes:
+        yield from _widened(subject)
     yield from _own_namespace(subject)
+
+
+def _widened(subject: Subject) -> Iterator[Finding]:
+    places = [(*part.path, "podSelector") for part in subject.parts]
+    for _, entry in subject.entries:
+        for path, _ in entry.peers():
+            places += [(*path, name) for name in ("podSelector", "namespaceSelector")]
+    for place in places:
+        read = reading.namespaces if place[-1] == "namespaceSelector" else reading.kubernetes
+        try:
+            read(decoding.Field("", findings.at(subject.manifest, place)))
+        except reading.InvalidSelector as error:
+            outcome = "every pod of the namespace" if len(place) == 2 else "everybody"
+            message = f"Cilium does not take this selector, and means {outcome}: {error.message}"
+            yield Finding(rule=WIDENED, path=place, message=message)
 
 
 def contradiction(requirements: Sequence[Requirement]) -> str:
@@ -163,10 +212,8 @@ def _impossible(path: Path, selector: Selector, outcome: str) -> Iterator[Findin
 
 
 def _is_of_all(requirement: Requirement) -> bool:
-    return (requirement.source, requirement.key) == (
-        RESERVED,
-        "all",
-    ) and not requirement.is_negative
+    is_named = requirement.source == RESERVED and requirement.key == "all"
+    return is_named and not requirement.is_negative
 
 
 def _on_pods(path: Path, selector: Selector) -> Iterator[Finding]:

@@ -140,7 +140,8 @@ class Spoiling(Spoiler):
             made = self.spoilt()
             metadata, text = made.get("metadata"), json.dumps(made)
             is_known = (
-                re.search(r'(Groups|toServices)": \[|"type": (-|"?0|"EchoReply)', text) is None
+                re.search(r'(Groups|FQDNs|toServices)": \[|"type": (-|"?0|"EchoReply)', text)
+                is None
             )
             places = (*NAMESPACES, None) if made["kind"] != "CiliumNetworkPolicy" else NAMESPACES
             if is_known and isinstance(metadata, dict) and metadata.get("namespace") in places:

@@ -298,6 +298,24 @@ def test_what_is_not_tcp_has_no_parser_but_that_of_dns(more, tcp, udp):
     assert (kinds[Protocol.TCP], kinds[Protocol.UDP]) == (tcp, udp)
 
 
+@pytest.mark.parametrize(("longest", "selector"), [(59, "toEndpoints"), (53, "cidrGroupSelector")])
+def test_a_key_is_checked_with_what_cilium_puts_before_it(longest, selector):
+    """So a key that is short enough for Kubernetes may be too long."""
+
+    def a_rule(length):
+        labels = {
+            "matchLabels": {
+                "k8s:" + "a" * length if selector == "toEndpoints" else "a" * length: "b"
+            }
+        }
+        if selector == "toEndpoints":
+            return a_policy(egress=[{"toEndpoints": [labels]}])
+        return a_policy(egress=[{"toCIDRSet": [{"cidrGroupSelector": labels}]}])
+
+    assert parsing.parse(a_rule(longest))
+    assert "invalid label key" in rejection(a_rule(longest + 1)).message
+
+
 def test_a_policy_without_a_namespace_is_in_the_default_one():
     """As with kubectl."""
     manifest = a_policy(ingress=[{}])
