@@ -185,7 +185,7 @@ class _Compiler:
         """One condition for each of the selector's: an address has the labels of all its groups."""
         groups = self._inventory.cidr_groups
         if peer.selector is None:
-            return (_membership(group for group in groups if group.name == peer.name),)
+            return (_membership(group for group in groups if facts.means_group(peer, group)),)
         return tuple(
             _membership(
                 (group for group in groups if condition.affirmed.matches(group.labels)),

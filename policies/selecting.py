@@ -137,8 +137,8 @@ def _check_key(node: Field, source: str, key: str) -> None:
 
 
 def _check_value(node: Field, value: str) -> None:
-    if not spelling.is_label_value(value):
-        raise _invalid(node, f"{value!r} is no label's value: it {spelling.VALUE_IS}")
+    if reason := spelling.bad_value(value):
+        raise _invalid(node, reason)
 
 
 def _invalid(node: Field, message: str) -> InvalidSelector:

@@ -11,11 +11,6 @@ _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-
 _NAME: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _MAX_DNS_NAME: Final = 253
 _MAX_NAME: Final = 63
-VALUE_IS: Final = (
-    "is empty, or at most 63 letters, digits, -, _ and .,"
-    " and begins and ends with a letter or digit"
-)
-"""What a label's value is, as the end of a sentence."""
 
 
 def is_dns_label(text: str) -> bool:
@@ -38,6 +33,11 @@ def bad_key(key: str) -> str:
     return ""
 
 
-def is_label_value(text: str) -> bool:
-    """Whether a label may have this value."""
-    return not text or (len(text) <= _MAX_NAME and _NAME.match(text) is not None)
+def bad_value(text: str) -> str:
+    """Why a label cannot have this value, naming it, or the empty string."""
+    if not text or (len(text) <= _MAX_NAME and _NAME.match(text) is not None):
+        return ""
+    return (
+        f"{text!r} is no label's value: it is empty, or at most 63 letters, digits, -, _ and .,"
+        " and begins and ends with a letter or digit"
+    )

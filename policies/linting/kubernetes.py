@@ -205,8 +205,8 @@ def _expression(written: Mapping[str, Any], path: Path) -> Iterator[Finding]:
 
 
 def _value(value: str | None, path: Path) -> Iterator[Finding]:
-    if value and not spelling.is_label_value(value):
-        yield _refused(path, f"{value!r} is no label's value: it {spelling.VALUE_IS}")
+    if reason := spelling.bad_value(value or ""):
+        yield _refused(path, reason)
 
 
 def _policy_types(types: Any) -> Iterator[Finding]:

@@ -218,8 +218,8 @@ def _pairs(part: str, pairs: Mapping[Any, Any]) -> Iterator[Finding]:
             continue
         text = value or ""
         size += len(str(key).encode()) + len(text.encode("utf-8", "replace"))
-        if part == "labels" and not spelling.is_label_value(text):
-            yield _bad(path, f"{text!r} is no label's value: it {spelling.VALUE_IS}")
+        if part == "labels" and (reason := spelling.bad_value(text)):
+            yield _bad(path, reason)
     if part == "annotations" and size > _MAX_ANNOTATIONS:
         yield _bad(("metadata", part), f"is {size:,} bytes; at most {_MAX_ANNOTATIONS:,} are taken")
 
